@@ -1,0 +1,1 @@
+"""State channels that carry option positions."""

@@ -1,0 +1,553 @@
+"""The whole exception tree, one sentence each.
+
+Every error says whose fault it is by its branch, carries its facts as attributes, and tells in its text what to do
+where something can be done. Foreign exceptions (msgpack's, sqlite3's, web3's) are mapped to these once, at the edge
+where they enter, and never travel further.
+
+    ChannelError
+    ├── LocalError           ours: a bad argument, a full disk, a store in use
+    ├── RuleViolation        a rule of the protocol that some state, message or operation breaks
+    ├── RemoteProtocolError  theirs: the peer broke a rule; carries the violation
+    ├── ChainError           the chain's or the RPC's
+    └── InvariantBroken      a bug of this library
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class ChannelError(Exception):
+    """Anything that this library raises on purpose; subclasses are dataclasses whose fields are the facts."""
+
+    text: ClassVar[str] = "the channel library failed"
+
+    def __str__(self) -> str:
+        return self.text.format(**vars(self))
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Ours
+
+
+class LocalError(ChannelError):
+    """The caller or this machine is at fault; nothing was signed and nothing was sent."""
+
+
+@dataclass(eq=False)
+class InvalidValue(LocalError):
+    """A value was refused at birth because it breaks the rule named."""
+
+    field: str
+    value: object
+    rule: str
+    text: ClassVar[str] = "{field} = {value!r} is refused: {rule}"
+
+
+@dataclass(eq=False)
+class NotPermitted(LocalError):
+    """The action is not possible in the channel's present phase."""
+
+    action: str
+    phase: str
+    hint: str
+    text: ClassVar[str] = "cannot {action} while the channel is {phase}: {hint}"
+
+
+@dataclass(eq=False)
+class ConnectionLost(LocalError):
+    """The connection to the peer ended before the answer came; the proposal stays outstanding and is sent again."""
+
+    peer: str
+    text: ClassVar[str] = "the connection to {peer} is gone; the node reconnects and resumes by itself"
+
+
+@dataclass(eq=False)
+class PeerUnresponsive(LocalError):
+    """The peer did not answer in time; what we half-signed stays outstanding until a higher version is agreed."""
+
+    peer: str
+    seconds: float
+    text: ClassVar[str] = "{peer} did not answer within {seconds:g} s; wait, or open a dispute on-chain"
+
+
+@dataclass(eq=False)
+class ProposalRejected(LocalError):
+    """The peer refused our proposal, with its reason; propose again above it, or talk to the peer."""
+
+    version: int
+    code: str
+    reason: str
+    text: ClassVar[str] = "the peer refused version {version} ({code}): {reason}"
+
+
+@dataclass(eq=False)
+class KeyUnusable(LocalError):
+    """The signing key is missing, malformed, or not that of either party."""
+
+    detail: str
+    text: ClassVar[str] = "the signing key cannot be used: {detail}"
+
+
+class StoreError(LocalError):
+    """The disk, or what is on it, is at fault."""
+
+
+@dataclass(eq=False)
+class StoreLocked(StoreError):
+    """Another process has this store open; two writers could sign one version twice."""
+
+    path: str
+    text: ClassVar[str] = "the store {path} is open in another process; stop that one first"
+
+
+@dataclass(eq=False)
+class StoreCorrupt(StoreError):
+    """The store file is truncated or damaged; restore it, or recover the channels from the peer."""
+
+    path: str
+    detail: str
+    text: ClassVar[str] = "the store {path} is damaged ({detail}); nothing was written: restore it from a copy"
+
+
+@dataclass(eq=False)
+class StoreTooNew(StoreError):
+    """The store was written by a newer release than this one."""
+
+    path: str
+    found: int
+    known: int
+    text: ClassVar[str] = "the store {path} has schema {found}, this release knows {known}: upgrade option-channels"
+
+
+@dataclass(eq=False)
+class StoreMissing(StoreError):
+    """There is no store at that path, or no such channel in it."""
+
+    path: str
+    detail: str
+    text: ClassVar[str] = "{path}: {detail}"
+
+
+@dataclass(eq=False)
+class StoreFailed(StoreError):
+    """The disk refused a write; nothing that waited for it was sent."""
+
+    path: str
+    detail: str
+    text: ClassVar[str] = "the store {path} could not be written ({detail}); nothing that waited for it was sent"
+
+
+@dataclass(eq=False)
+class AlreadySigned(StoreError):
+    """The journal holds another digest under this version; the second signature was not released."""
+
+    version: int
+    text: ClassVar[str] = "version {version} is already signed for another digest; nothing was released"
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Rules: whose fault a broken rule is depends on who proposed it, so the edge that knows wraps it
+
+
+class RuleViolation(ChannelError):
+    """A rule of the channel protocol is broken; `code` names it on the wire and in Reject."""
+
+    code: ClassVar[str] = "rule: broken"
+
+
+@dataclass(eq=False)
+class MalformedMessage(RuleViolation):
+    """Bytes that are not one canonical message."""
+
+    detail: str
+    code: ClassVar[str] = "wire: malformed"
+    text: ClassVar[str] = "not a canonical message: {detail}"
+
+
+@dataclass(eq=False)
+class FrameTooLong(RuleViolation):
+    """A frame declares more bytes than the limit."""
+
+    size: int
+    limit: int
+    code: ClassVar[str] = "wire: frame too long"
+    text: ClassVar[str] = "a frame of {size} bytes exceeds the limit of {limit}"
+
+
+@dataclass(eq=False)
+class UnexpectedMessage(RuleViolation):
+    """A message that the present phase does not allow."""
+
+    message: str
+    phase: str
+    code: ClassVar[str] = "session: unexpected message"
+    text: ClassVar[str] = "{message} is not expected while {phase}"
+
+
+@dataclass(eq=False)
+class UnsupportedProtocol(RuleViolation):
+    """The peers share no protocol version."""
+
+    offered: int
+    known: int
+    code: ClassVar[str] = "session: unsupported protocol"
+    text: ClassVar[str] = "the peer speaks protocol {offered}, this release speaks {known}"
+
+
+@dataclass(eq=False)
+class HandshakeRefused(RuleViolation):
+    """The signed Hello does not prove the expected peer."""
+
+    detail: str
+    code: ClassVar[str] = "session: handshake refused"
+    text: ClassVar[str] = "the peer's Hello is refused: {detail}"
+
+
+@dataclass(eq=False)
+class BadSignature(RuleViolation):
+    """A signature that is malformed, high-s, or not by the signer expected."""
+
+    detail: str
+    code: ClassVar[str] = "signatures: refused"
+    text: ClassVar[str] = "the signature is refused: {detail}"
+
+
+@dataclass(eq=False)
+class WrongChannel(RuleViolation):
+    """A state or message for another channel, chain or adjudicator."""
+
+    expected: str
+    got: str
+    code: ClassVar[str] = "state: wrong channel"
+    text: ClassVar[str] = "this is channel {expected}, the message is for {got}"
+
+
+@dataclass(eq=False)
+class StaleVersion(RuleViolation):
+    """A state no newer than the one both sides agreed."""
+
+    got: int
+    agreed: int
+    code: ClassVar[str] = "state: stale version"
+    text: ClassVar[str] = "version {got} is not above {agreed}"
+
+
+@dataclass(eq=False)
+class VersionSkipTooLarge(RuleViolation):
+    """A version so far ahead that the version space would be used up."""
+
+    got: int
+    agreed: int
+    code: ClassVar[str] = "state: version skip too large"
+    text: ClassVar[str] = "version {got} skips too far above {agreed}"
+
+
+@dataclass(eq=False)
+class Equivocation(RuleViolation):
+    """Two different states under one version."""
+
+    version: int
+    code: ClassVar[str] = "state: equivocation"
+    text: ClassVar[str] = "version {version} was already signed for another state"
+
+
+@dataclass(eq=False)
+class UnbalancedState(RuleViolation):
+    """Balances that do not add up to deposits less withdrawals."""
+
+    balances: int
+    collateral: int
+    code: ClassVar[str] = "state: balances do not add up"
+    text: ClassVar[str] = "balances sum to {balances}, deposits less withdrawals to {collateral}"
+
+
+@dataclass(eq=False)
+class InvalidState(RuleViolation):
+    """A state whose fields contradict each other."""
+
+    detail: str
+    code: ClassVar[str] = "state: invalid"
+    text: ClassVar[str] = "the state is invalid: {detail}"
+
+
+@dataclass(eq=False)
+class InvalidBook(RuleViolation):
+    """A book whose legs or marks are unsorted, duplicated, zero, uncovered or out of bounds."""
+
+    detail: str
+    code: ClassVar[str] = "book: invalid"
+    text: ClassVar[str] = "the book is invalid: {detail}"
+
+
+@dataclass(eq=False)
+class UnknownBook(RuleViolation):
+    """A book hash whose bytes nobody showed."""
+
+    book: str
+    code: ClassVar[str] = "book: unknown"
+    text: ClassVar[str] = "the book {book} is not known here"
+
+
+@dataclass(eq=False)
+class NotYourTurn(RuleViolation):
+    """A proposal by the party that does not hold the turn."""
+
+    turn: int
+    code: ClassVar[str] = "turn: not yours"
+    text: ClassVar[str] = "turn {turn} belongs to the other party"
+
+
+@dataclass(eq=False)
+class TurnOutOfOrder(RuleViolation):
+    """A turn counter that does not follow ours."""
+
+    got: int
+    ours: int
+    code: ClassVar[str] = "turn: out of order"
+    text: ClassVar[str] = "turn counter {got} does not follow {ours}"
+
+
+@dataclass(eq=False)
+class OutstandingProposal(RuleViolation):
+    """A half-signed trade, withdrawal, close or reopen is not superseded yet."""
+
+    version: int
+    code: ClassVar[str] = "proposal: outstanding"
+    text: ClassVar[str] = "version {version} is half-signed and not superseded yet: agree a mark above it first"
+
+
+@dataclass(eq=False)
+class SigningBarred(RuleViolation):
+    """A CLOSE or REOPEN is signed: nothing may be signed above it until it is mined or has expired."""
+
+    version: int
+    valid_until: int
+    code: ClassVar[str] = "proposal: barred by a signed close"
+    text: ClassVar[str] = (
+        "version {version} is a signed close or reopen, valid until {valid_until}: nothing goes above it"
+    )
+
+
+@dataclass(eq=False)
+class TradeInvalid(RuleViolation):
+    """A trade that cannot be applied to the book."""
+
+    detail: str
+    code: ClassVar[str] = "trade: invalid"
+    text: ClassVar[str] = "the trade cannot be applied: {detail}"
+
+
+@dataclass(eq=False)
+class QuoteExpired(RuleViolation):
+    """A leg that expires before it can be agreed, or beyond the channel's last resort time."""
+
+    expiry: int
+    limit: int
+    code: ClassVar[str] = "trade: expiry out of range"
+    text: ClassVar[str] = "a leg expiring at {expiry} is outside the range this channel can settle (limit {limit})"
+
+
+@dataclass(eq=False)
+class MarginShortfall(RuleViolation):
+    """The operation would leave a party below initial margin; `shortfall` is what it lacks, in token units."""
+
+    party: int
+    equity: int
+    initial_margin: int
+    shortfall: int
+    decimals: int
+    code: ClassVar[str] = "margin: initial margin"
+
+    def __str__(self) -> str:
+        amount = f"{self.shortfall // 10**self.decimals}.{self.shortfall % 10**self.decimals:0{self.decimals}d}"
+        if not self.decimals:
+            amount = str(self.shortfall)
+        return (
+            f"initial margin would fail: party {self.party} lacks {amount} "
+            f"(equity {self.equity}, initial margin {self.initial_margin}, in token units): deposit, or trade less"
+        )
+
+
+@dataclass(eq=False)
+class ReduceOnly(RuleViolation):
+    """A party below maintenance margin may only lower its own requirement."""
+
+    party: int
+    before: int
+    after: int
+    code: ClassVar[str] = "margin: reduce only"
+    text: ClassVar[str] = (
+        "party {party} is below maintenance and may only reduce: requirement {before} would become {after}"
+    )
+
+
+@dataclass(eq=False)
+class MarkRefused(RuleViolation):
+    """A mark outside what the mark policy accepts."""
+
+    what: str
+    got: str
+    allowed: str
+    code: ClassVar[str] = "mark: refused"
+    text: ClassVar[str] = "the mark of {what} is refused: {got}, allowed {allowed}"
+
+
+@dataclass(eq=False)
+class WithdrawalInvalid(RuleViolation):
+    """A withdrawal proposed by someone else than its beneficiary, or of nothing."""
+
+    detail: str
+    code: ClassVar[str] = "withdraw: invalid"
+    text: ClassVar[str] = "the withdrawal is refused: {detail}"
+
+
+@dataclass(eq=False)
+class UnconfirmedDeposit(RuleViolation):
+    """An acknowledgement of a deposit or payment that is not confirmed on-chain here."""
+
+    party: int
+    claimed: int
+    confirmed: int
+    code: ClassVar[str] = "acknowledge: not confirmed"
+    text: ClassVar[str] = "party {party}: {claimed} is claimed, {confirmed} is confirmed on-chain"
+
+
+@dataclass(eq=False)
+class SettlementInvalid(RuleViolation):
+    """A settlement of an expiry that is not due, not in the book, or at another price than the chain's."""
+
+    detail: str
+    code: ClassVar[str] = "settle: invalid"
+    text: ClassVar[str] = "the settlement is refused: {detail}"
+
+
+@dataclass(eq=False)
+class IntentInvalid(RuleViolation):
+    """A close or reopen that is expired, valid too long, or not called for."""
+
+    detail: str
+    code: ClassVar[str] = "intent: invalid"
+    text: ClassVar[str] = "the close or reopen is refused: {detail}"
+
+
+@dataclass(eq=False)
+class TermsRefused(RuleViolation):
+    """Terms that break the protocol's bounds or this node's policy."""
+
+    detail: str
+    code: ClassVar[str] = "terms: refused"
+    text: ClassVar[str] = "the terms are refused: {detail}"
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Theirs
+
+
+@dataclass(eq=False)
+class RemoteProtocolError(ChannelError):
+    """The peer broke a rule: it is disconnected, and the channel's money is untouched."""
+
+    violation: RuleViolation
+    text: ClassVar[str] = "the peer broke the protocol: {violation}"
+
+
+@dataclass(eq=False)
+class DataLossDetected(ChannelError):
+    """The peer shows a state with our signature that our journal does not know; signing is frozen."""
+
+    ours: int
+    theirs: int
+    text: ClassVar[str] = (
+        "the peer holds version {theirs} with our signature, our journal ends at {ours}: this store is an old copy; "
+        "nothing more is signed, settle on-chain or restore the newest store"
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The chain's
+
+
+class ChainError(ChannelError):
+    """The chain, the RPC endpoint or a contract is at fault; what is signed stays valid."""
+
+
+@dataclass(eq=False)
+class RpcUnavailable(ChainError):
+    """The RPC endpoint did not answer, or answered with something that is not Ethereum JSON-RPC."""
+
+    endpoint: str
+    detail: str
+    text: ClassVar[str] = "the RPC at {endpoint} does not answer ({detail}): check the address, or try another"
+
+
+@dataclass(eq=False)
+class WrongChain(ChainError):
+    """The RPC endpoint serves another chain than the channel's."""
+
+    expected: int
+    got: int
+    text: ClassVar[str] = "the channel is on chain {expected}, the RPC serves chain {got}: nothing was sent"
+
+
+@dataclass(eq=False)
+class TransactionReverted(ChainError):
+    """A contract refused the call, with its reason."""
+
+    call: str
+    reason: str
+    text: ClassVar[str] = "{call} was refused by the contract: {reason}"
+
+
+@dataclass(eq=False)
+class TransactionPending(ChainError):
+    """A transaction was sent and not mined in the time allowed; it may still be."""
+
+    transaction: str
+    seconds: float
+    text: ClassVar[str] = (
+        "transaction {transaction} is not mined after {seconds:g} s; run the same command again to resume"
+    )
+
+
+@dataclass(eq=False)
+class InsufficientFunds(ChainError):
+    """The wallet cannot pay for the gas or the tokens of a call."""
+
+    address: str
+    needs: int
+    has: int
+    unit: str
+    text: ClassVar[str] = "{address} needs {needs} {unit} and has {has}"
+
+
+@dataclass(eq=False)
+class ContractMismatch(ChainError):
+    """The code at an address is not the shipped artifact."""
+
+    address: str
+    detail: str
+    text: ClassVar[str] = "the contract at {address} is not the one this release knows: {detail}"
+
+
+@dataclass(eq=False)
+class MissingExtra(LocalError):
+    """A feature needs an optional dependency that is not installed."""
+
+    feature: str
+    extra: str
+    text: ClassVar[str] = "{feature} needs an extra: pip install 'option-channels[{extra}]'"
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# A bug
+
+
+@dataclass(eq=False)
+class InvariantBroken(ChannelError):
+    """A law that this library relies on does not hold: please report it with the journal."""
+
+    law: str
+    detail: str
+    text: ClassVar[str] = "internal invariant broken ({law}): {detail}; nothing was signed, please report this"

@@ -1,0 +1,201 @@
+"""The book: legs, the marks that cover exactly them, and a random salt; a state carries only its hash.
+
+The encoding is Solidity's abi.encode of one dynamic tuple, packed by hand word by word (eth-abi, the test oracle, takes
+forty times as long). It is canonical: `decode` refuses bytes that do not re-encode identically, because the contract's
+decoder accepts gaps and trailing bytes and two byte strings for one book would be two hashes for one state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from ..errors import InvalidBook
+from .identity import ZERO32, keccak, word
+from .marks import (
+    MAX_EXPIRIES,
+    MAX_LEGS,
+    MAX_TENOR,
+    MAX_UNDERLYINGS,
+    NO_MARKS,
+    ExpiryMark,
+    Marks,
+    SpotMark,
+    VolMark,
+)
+from .option import MAX_QUANTITY, Leg, OptionKind, SeriesKey, underlying_word
+
+MAX_BOOK_BYTES = 7_712
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Legs strictly sorted by (underlying, expiry, strike, kind), marks that cover exactly them, and a salt.
+
+    A book without legs is `EMPTY_BOOK`: no marks, no salt, no bytes, hash zero. Raises InvalidBook.
+    """
+
+    legs: tuple[Leg, ...]
+    marks: Marks
+    salt: bytes
+    encoded: bytes = field(init=False, repr=False, compare=False)
+    hash: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.legs:
+            _check(self.legs, self.marks)
+            if not isinstance(self.salt, bytes) or len(self.salt) != 32:
+                raise InvalidBook("the salt must have thirty-two bytes")
+            object.__setattr__(self, "encoded", _encode(self))
+            object.__setattr__(self, "hash", keccak(self.encoded))
+        else:
+            if self.salt or self.marks != NO_MARKS:
+                raise InvalidBook("a book without legs has no marks and no salt")
+            object.__setattr__(self, "encoded", b"")
+            object.__setattr__(self, "hash", ZERO32)
+
+    @classmethod
+    def of(cls, legs: Iterable[Leg], marks: Marks, salt: bytes) -> Book:
+        """Build a book from legs in any order and marks that cover at least them; without legs it is EMPTY_BOOK."""
+        ordered = tuple(sorted(legs, key=lambda leg: leg.key))
+        return cls(ordered, marks.covering(ordered), salt) if ordered else EMPTY_BOOK
+
+    @property
+    def last_expiry(self) -> int:
+        """The latest expiry of a leg, unix seconds; 0 for the empty book."""
+        return max((leg.expiry for leg in self.legs), default=0)
+
+
+def net(held: Iterable[Leg], traded: Iterable[Leg]) -> tuple[Leg, ...]:
+    """Return the legs held after a trade, sorted; quantities of one series add up, a leg netted to zero goes."""
+    total: dict[SeriesKey, int] = {}
+    for leg in (*held, *traded):
+        total[leg.key] = total.get(leg.key, 0) + leg.quantity
+    for key, quantity in total.items():
+        if abs(quantity) > MAX_QUANTITY:
+            raise InvalidBook(f"the quantity of {key} would exceed 2^88")
+    return tuple(Leg(*key, quantity) for key, quantity in sorted(total.items()) if quantity)
+
+
+def _check(legs: tuple[Leg, ...], marks: Marks) -> None:
+    keys = [leg.key for leg in legs]
+    if any(before >= after for before, after in pairwise(keys)):
+        raise InvalidBook("legs are unsorted or duplicated")
+    if len(legs) > MAX_LEGS:
+        raise InvalidBook(f"{len(legs)} legs exceed {MAX_LEGS}")
+    if [m.key for m in marks.vols] != keys:
+        raise InvalidBook("the volatilities do not cover exactly the legs")
+    pairs = list(dict.fromkeys(key[:2] for key in keys))
+    if [(m.underlying, m.expiry) for m in marks.expiries] != pairs or len(pairs) > MAX_EXPIRIES:
+        raise InvalidBook(f"the expiry marks do not cover exactly the legs' expiries, at most {MAX_EXPIRIES}")
+    names = list(dict.fromkeys(key[0] for key in keys))
+    if [m.underlying for m in marks.spots] != names or len(names) > MAX_UNDERLYINGS:
+        raise InvalidBook(f"the spot marks do not cover exactly the underlyings, at most {MAX_UNDERLYINGS}")
+    for mark in marks.expiries:
+        if mark.expiry - marks.time > MAX_TENOR:
+            raise InvalidBook(f"expiry {mark.expiry} is more than ten years after the marks")
+        if marks.spot(mark.underlying) * mark.ratio // 10**18 > 2**92:
+            raise InvalidBook(f"the forward of {mark.underlying} {mark.expiry} exceeds 2^92")
+
+
+def _encode(book: Book) -> bytes:
+    marks = book.marks
+    spots = b"".join(underlying_word(m.underlying) + word(m.spot) for m in marks.spots)
+    expiries = b"".join(
+        underlying_word(m.underlying) + word(m.expiry) + word(m.ratio) + word(m.discount) for m in marks.expiries
+    )
+    legs = b"".join(
+        underlying_word(leg.underlying)
+        + word(leg.expiry)
+        + word(leg.strike)
+        + word(leg.kind)
+        + word(leg.quantity)
+        + word(mark.vol)
+        for leg, mark in zip(book.legs, marks.vols, strict=True)
+    )
+    expiries_at = 5 * 32 + 32 + len(spots)
+    legs_at = expiries_at + 32 + len(expiries)
+    return b"".join(
+        (
+            word(32),
+            book.salt,
+            word(marks.time),
+            word(5 * 32),
+            word(expiries_at),
+            word(legs_at),
+            word(len(marks.spots)),
+            spots,
+            word(len(marks.expiries)),
+            expiries,
+            word(len(book.legs)),
+            legs,
+        )
+    )
+
+
+def decode_book(encoded: bytes) -> Book:
+    """Return the book whose canonical encoding `encoded` is; InvalidBook for anything else. Empty bytes: EMPTY_BOOK."""
+    if not encoded:
+        return EMPTY_BOOK
+    if len(encoded) > MAX_BOOK_BYTES or len(encoded) % 32 or len(encoded) < 14 * 32:
+        raise InvalidBook(f"{len(encoded)} bytes are not an encoded book")
+    words = [encoded[i : i + 32] for i in range(0, len(encoded), 32)]
+    cursor = _Cursor(words, 6)
+    spots = tuple(SpotMark(*cursor.fields("ui")) for _ in range(cursor.count(MAX_UNDERLYINGS)))
+    expiries = tuple(ExpiryMark(*cursor.fields("uiii")) for _ in range(cursor.count(MAX_EXPIRIES)))
+    rows = [cursor.fields("uiikqi") for _ in range(cursor.count(MAX_LEGS))]
+    legs = tuple(Leg(*row[:5]) for row in rows)
+    vols = tuple(VolMark(row[0], row[1], row[2], row[3], row[5]) for row in rows)
+    if not legs:
+        raise InvalidBook("a book without legs is encoded as no bytes")
+    book = Book(legs, Marks(cursor.number(words[2]), spots, expiries, vols), words[1])
+    if book.encoded != encoded:
+        raise InvalidBook("the bytes are not the canonical encoding of their book")
+    return book
+
+
+class _Cursor:
+    """Reads words in order; positions are not followed, since the re-encoding comparison fixes them."""
+
+    def __init__(self, words: list[bytes], at: int) -> None:
+        self.words, self.at = words, at
+
+    def next(self) -> bytes:
+        if self.at >= len(self.words):
+            raise InvalidBook("the bytes end inside the book")
+        self.at += 1
+        return self.words[self.at - 1]
+
+    @staticmethod
+    def number(raw: bytes) -> int:
+        return int.from_bytes(raw, "big")
+
+    def count(self, limit: int) -> int:
+        count = self.number(self.next())
+        if count > limit:
+            raise InvalidBook(f"{count} entries exceed {limit}")
+        return count
+
+    def fields(self, shape: str) -> tuple:  # type: ignore[type-arg]
+        return tuple(self._field(code) for code in shape)
+
+    def _field(self, code: str) -> object:
+        raw = self.next()
+        if code == "u":
+            try:
+                return raw.rstrip(b"\0").decode("ascii")
+            except UnicodeDecodeError:
+                raise InvalidBook("an underlying is not ASCII") from None
+        value = self.number(raw)
+        if code == "q":
+            return value - 2**256 if value >= 2**255 else value
+        if code == "k":
+            if value > 1:
+                raise InvalidBook(f"kind {value} is neither call nor put")
+            return OptionKind(value)
+        return value
+
+
+EMPTY_BOOK = Book((), NO_MARKS, b"")
+"""The book of a channel that holds no positions."""
