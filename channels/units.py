@@ -64,7 +64,7 @@ Human = int | str | Decimal
 
 
 def to_decimal(field: str, value: Human) -> Decimal:
-    """Return `value` as an exact decimal; InvalidValue for floats, bools, NaN, infinities and text that is no number."""
+    """Return `value` as an exact decimal; InvalidValue for floats, bools, infinities and other text."""
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
         raise InvalidValue(field, value, 'give an int, a Decimal or a string such as "0.5", never a float')
     try:

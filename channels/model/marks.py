@@ -149,10 +149,6 @@ class Marks:
         raise InvalidBook(f"the marks lack a spot for {underlying}")
 
 
-NO_MARKS = Marks(0, (), (), ())
-"""The marks of an empty book."""
-
-
 def _bounded(what: str, value: int, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:
         raise InvalidBook(f"{what} {value!r} must be an integer between {low} and {high}")
@@ -162,3 +158,7 @@ def _sorted(what: str, keys: Sequence[Any]) -> None:
     for before, after in pairwise(keys):
         if before >= after:
             raise InvalidBook(f"{what} are not strictly sorted at {after}")
+
+
+NO_MARKS = Marks(0, (), (), ())
+"""The marks of an empty book."""
