@@ -1,0 +1,67 @@
+"""What the journal holds: one record per thing that must survive a crash.
+
+The channel's durable part is the fold of its records (`machine.evolve`) and nothing else: the running machine applies
+the same fold to the same records that it hands to the store, so replaying the journal is exact by construction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..model import Agreed, Deployment, HalfSigned, Operation, Party, Terms
+from .facts import ChainFact
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The terms of the channel, before the first message about it leaves. `initiated`: we asked."""
+
+    deployment: Deployment
+    terms: Terms
+    me: Party
+    initiated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TermsAccepted:
+    """The peer has journalled the terms too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A signature of ours: durable before it leaves, once per version. `operations` led to the state."""
+
+    half: HalfSigned
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StateAgreed:
+    """A state with both signatures. `operations` led to it."""
+
+    agreed: Agreed
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnMoved:
+    """The turn counter; its parity names the holder."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChainSaid:
+    """A confirmed fact of the chain."""
+
+    fact: ChainFact
+
+
+@dataclass(frozen=True, slots=True)
+class SigningFrozen:
+    """The peer proved that this journal lost data: nothing is signed any more."""
+
+    theirs: int
+
+
+Record = Opened | TermsAccepted | Signed | StateAgreed | TurnMoved | ChainSaid | SigningFrozen

@@ -1,0 +1,47 @@
+"""What the library asks of a disk: an append-only journal per channel, durable when `append` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..core.records import Record
+from ..model import ChannelId, Deployment
+
+
+class Store(Protocol):
+    """A journal of channels. Blocking: the runtime calls it in worker threads. One process at a time."""
+
+    @property
+    def path(self) -> str:
+        """Where it is, for messages to people."""
+        ...
+
+    def append(self, channel: ChannelId, records: Sequence[Record]) -> None:
+        """Append all records or none; they are durable when this returns.
+
+        Appending again a `Signed` whose version and digest the journal holds is allowed and changes nothing (a crash
+        may repeat it); another digest under that version raises AlreadySigned and nothing of the call is kept.
+        Raises StoreFailed when the disk refuses.
+        """
+        ...
+
+    def channels(self) -> list[ChannelId]:
+        """Return the channels known, oldest first."""
+        ...
+
+    def records(self, channel: ChannelId) -> list[Record]:
+        """Return a channel's records in the order of appending; StoreCorrupt if one does not decode."""
+        ...
+
+    def cursor(self, deployment: Deployment) -> int:
+        """Return the last block whose facts are journalled for this adjudicator; 0 at first."""
+        ...
+
+    def advance(self, deployment: Deployment, block: int) -> None:
+        """Move the cursor; never backwards."""
+        ...
+
+    def close(self) -> None:
+        """Release the file and its lock; further calls raise StoreFailed."""
+        ...

@@ -1,0 +1,101 @@
+"""Messages to bytes and back: canonical msgpack, or nothing.
+
+Bytes that do not re-encode identically are refused: msgpack has several spellings for one value, and what has several
+spellings cannot be replayed byte for byte.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+
+from ..errors import MalformedMessage
+from ..model import Agreed
+from . import schema as s
+from .messages import (
+    Accept,
+    Fault,
+    Greeting,
+    Hello,
+    Message,
+    Open,
+    OpenAccepted,
+    OpenRefused,
+    PassTurn,
+    Propose,
+    Reject,
+    Resume,
+    WantTurn,
+)
+
+MAX_MESSAGE = 65_536
+"""Bytes of the largest message: a trade of 64 legs with the marks of a full book takes a third of it."""
+
+_CODE, _REASON = s.text(64), s.text(512)
+AGREED = s.struct(Agreed, state=s.STATE, book=s.BOOK, signatures=s.sequence(s.SIGNATURE, 2, 2))
+MESSAGE = s.union(
+    [
+        (1, Greeting, s.struct(Greeting, protocol=s.NUMBER, nonce=s.BYTES32)),
+        (2, Hello, s.struct(Hello, signature=s.SIGNATURE)),
+        (3, Open, s.struct(Open, deployment=s.DEPLOYMENT, terms=s.TERMS)),
+        (4, OpenAccepted, s.struct(OpenAccepted, channel=s.BYTES32)),
+        (5, OpenRefused, s.struct(OpenRefused, channel=s.BYTES32, code=_CODE, reason=_REASON)),
+        (
+            6,
+            Propose,
+            s.struct(
+                Propose,
+                channel=s.BYTES32,
+                version=s.NUMBER,
+                operations=s.OPERATIONS,
+                salt=s.BYTES32,
+                signature=s.SIGNATURE,
+            ),
+        ),
+        (7, Accept, s.struct(Accept, channel=s.BYTES32, version=s.NUMBER, signature=s.SIGNATURE)),
+        (8, Reject, s.struct(Reject, channel=s.BYTES32, version=s.NUMBER, code=_CODE, reason=_REASON)),
+        (9, WantTurn, s.struct(WantTurn, channel=s.BYTES32)),
+        (10, PassTurn, s.struct(PassTurn, channel=s.BYTES32, turn=s.NUMBER)),
+        (
+            11,
+            Resume,
+            s.struct(Resume, channel=s.BYTES32, turn=s.NUMBER, signed=s.NUMBER, agreed=s.optional(AGREED)),
+        ),
+        (12, Fault, s.struct(Fault, code=_CODE, reason=_REASON)),
+    ]
+)
+
+
+def encode(message: Message) -> bytes:
+    """Return the canonical bytes of a message."""
+    return pack_with(MESSAGE, message)
+
+
+def decode(data: bytes) -> Message:
+    """Return the message whose canonical bytes `data` is.
+
+    Raises MalformedMessage, or the RuleViolation of the value that is out of bounds (InvalidBook, InvalidState, ...).
+    """
+    message: Message = unpack_with(MESSAGE, data, MAX_MESSAGE)
+    return message
+
+
+def pack_with(codec: s.Codec, value: Any) -> bytes:
+    """Return the canonical msgpack bytes of a value under a codec."""
+    packed: bytes = msgpack.packb(codec.pack(value), use_bin_type=True)
+    return packed
+
+
+def unpack_with(codec: s.Codec, data: bytes, limit: int) -> Any:
+    """Return the value whose canonical bytes under `codec` are `data`; MalformedMessage for anything else."""
+    if len(data) > limit:
+        raise MalformedMessage(f"{len(data)} bytes exceed {limit}")
+    try:
+        raw = msgpack.unpackb(data, raw=False, use_list=False, strict_map_key=True)
+    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as broken:
+        raise MalformedMessage(f"not msgpack ({type(broken).__name__})") from None
+    value = codec.unpack(raw)
+    if pack_with(codec, value) != data:
+        raise MalformedMessage("the bytes are not the canonical encoding")
+    return value

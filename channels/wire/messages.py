@@ -1,0 +1,130 @@
+"""The messages of the channel protocol, each with a number that is never reused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..model import Agreed, ChannelId, Deployment, Operation, Terms
+
+PROTOCOL = 1
+"""The version of the wire protocol, negotiated in the first message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """First message of each side: the protocol it speaks and a fresh nonce."""
+
+    protocol: int
+    nonce: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Second message: a signature over both nonces, the listener's certificate and the sender's role."""
+
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Asks the peer to open a channel on these terms."""
+
+    deployment: Deployment
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAccepted:
+    """The peer journalled the terms: the channel exists for both."""
+
+    channel: ChannelId
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRefused:
+    """The peer's policy refuses the terms, with the reason."""
+
+    channel: ChannelId
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Operations on the agreed state, the new book's salt, and the proposer's signature over the state they lead to."""
+
+    channel: ChannelId
+    version: int
+    operations: tuple[Operation, ...]
+    salt: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """The other signature: the version is agreed."""
+
+    channel: ChannelId
+    version: int
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The version is refused; it stays half-signed until a higher one is agreed."""
+
+    channel: ChannelId
+    version: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WantTurn:
+    """Asks the holder to pass the turn."""
+
+    channel: ChannelId
+
+
+@dataclass(frozen=True, slots=True)
+class PassTurn:
+    """Hands the turn over: `turn` is the new counter, whose parity names the holder."""
+
+    channel: ChannelId
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """After a (re)connection: the latest agreed state with its book, the highest version ever signed, the turn."""
+
+    channel: ChannelId
+    turn: int
+    signed: int
+    agreed: Agreed | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The one typed error a peer gets before it is disconnected."""
+
+    code: str
+    reason: str
+
+
+Message = (
+    Greeting
+    | Hello
+    | Open
+    | OpenAccepted
+    | OpenRefused
+    | Propose
+    | Accept
+    | Reject
+    | WantTurn
+    | PassTurn
+    | Resume
+    | Fault
+)
+ChannelMessage = OpenAccepted | OpenRefused | Propose | Accept | Reject | WantTurn | PassTurn | Resume
+"""Messages that name the channel they are about."""
