@@ -424,6 +424,18 @@ class SettlementInvalid(RuleViolation):
 
 
 @dataclass(eq=False)
+class OutOfBounds(RuleViolation):
+    """An input that the risk engine does not price: the contract reverts with this same code."""
+
+    what: str
+    value: int
+    low: int
+    high: int
+    code: ClassVar[str] = "risk: out of bounds"
+    text: ClassVar[str] = "the {what} {value} is out of bounds: it must lie between {low} and {high}"
+
+
+@dataclass(eq=False)
 class IntentInvalid(RuleViolation):
     """A close or reopen that is expired, valid too long, or not called for."""
 

@@ -2,11 +2,11 @@
 
 Only operations that a 256-bit machine has in the same form are used: `>>`, which is the arithmetic shift of the EVM and
 of Python alike (it rounds toward minus infinity), `//` on non-negative integers, and products whose bound is written
-where it is relied on. "Qn" means scaled by 2^n. Every intermediate stays below 2^255 in magnitude; a test runs these very
-functions on intervals that cover their whole domain and checks it.
+where it is relied on. "Qn" means scaled by 2^n. Every intermediate stays below 2^255 in magnitude; a test runs these
+very functions on intervals that cover their whole domain and checks it.
 
-The fitted constants and the derived ones come from `tools/fit_constants.py`, which regenerates all of them and their error
-bounds. `docs/risk.md` lists the steps in normative order.
+The fitted constants and the derived ones come from `tools/fit_constants.py`, which regenerates all of them and their
+error bounds. `docs/risk.md` lists the steps in normative order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SQRT2_Q127 = 240615969168004511545033772477625056927
 LN2_Q120 = 921350637599661305226344307672478455
 LN2_Q72 = 3273295013171879848906
 INV_LN2_Q72 = 6812934706096293115773
-INV_SQRT_2PI_Q128 = 135753023439836232162591007175785461952
+INV_SQRT_2PI_Q120 = 530285247811860281885121121780411961
 
 # 2 atanh(t)/t as P(t²)/Q(t²) on |t| <= 3 - 2 sqrt 2, Q120; absolute error of the logarithm 1.46e-25.
 LN_P4 = 11786844491642132319134198046623476
@@ -33,7 +33,8 @@ LN_Q2 = 1989609546354413823692900766112572893
 LN_Q1 = -2826708863996035721638202594692579082
 LN_Q0 = 1329227995784915872903807060280344576
 
-# tanh(y/2)/y as P(y²)/Q(y²) on |y| <= ln 2 / 2, scales Q216, Q144, Q72 upward; relative error of the exponential 8.29e-19.
+# tanh(y/2)/y as P(y²)/Q(y²) on |y| <= ln 2 / 2, scales Q216, Q144, Q72 upward; relative error of the exponential
+# 8.29e-19.
 EXP_P2 = 156032868780265202
 EXP_P1 = 309695693686184334053348345269773756465967
 EXP_P0 = 52656145834278591960471524557110604329036311845580721511167164416
@@ -69,8 +70,8 @@ def ln_q120(value: int) -> int:
     """Return ln(value) of a positive integer up to 2^127, Q120; absolute error at most 1.5e-25.
 
     value = 2^k · y with y in [1/√2, √2]; ln y = 2 atanh((y - 1)/(y + 1)). Every division is of non-negative integers:
-    above √2 the reciprocal is taken and its logarithm subtracted. A ratio's logarithm is the difference of two of these,
-    so one strike and one forward each cost one logarithm, however many pairs they form.
+    above √2 the reciprocal is taken and its logarithm subtracted. A ratio's logarithm is the difference of two of
+    these, so one strike and one forward each cost one logarithm, however many pairs they form.
     """
     bits = value.bit_length()
     mantissa = value << (128 - bits)  # Q127 in [1, 2), exact
@@ -108,9 +109,9 @@ def exp_neg(s: int) -> tuple[int, int]:
 def scaled_tail(z: int) -> tuple[int, int]:
     """Return (p, q) with exp(z²/2) N(-z) = p / q for z >= 0 in Q72; |error| · exp(-z²/2) at most 1e-19 for z <= 10.
 
-    Beyond 10 the rational goes on falling like 1/z, which is all its callers rely on there; z may reach 36, where p stays
-    below 2^105 and q below 2^111. This is Mills' ratio times 1/sqrt(2 pi). Horner, two coefficients per shift: the
-    scale goes Q72, Q144, Q216 and back; the greatest product stays below 2^255 for z <= 36.
+    Beyond 10 the rational goes on falling like 1/z, which is all its callers rely on there; z may reach 36, where p
+    stays below 2^105 and q below 2^111. This is Mills' ratio times 1/sqrt(2 pi). Horner, two coefficients per shift:
+    the scale goes Q72, Q144, Q216 and back; the greatest product stays below 2^255 for z <= 36.
     """
     p = (TAIL_P7 * z + TAIL_P6) >> 144
     p = ((p * z + TAIL_P5) * z + TAIL_P4) >> 144
