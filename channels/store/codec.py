@@ -1,0 +1,116 @@
+"""Journal records to bytes and back: the wire's canonical msgpack, under record numbers that are never reused.
+
+A record that would not read back is refused before it is written: a journal that nobody can read is worse than a
+missing entry, because every later start of the node fails on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.facts import ClosedSeen, DepositSeen, PaymentSeen, RegisteredSeen, SettlementSeen
+from ..core.records import ChainSaid, Opened, Record, Signed, SigningFrozen, StateAgreed, TermsAccepted, TurnMoved
+from ..errors import InvariantBroken, MalformedMessage, RuleViolation, StoreCorrupt
+from ..model import ZERO32, ChannelId, HalfSigned, Party, State, keccak
+from ..seal import state_struct_hash
+from ..wire import schema as s
+from ..wire.codec import AGREED, pack_with, unpack_with
+
+MAX_RECORD = 2**20
+"""Bytes of the largest record: sixteen trades of 64 legs, each with the marks of a full book, take a third of it."""
+
+SIGNED = 3
+"""The record number of `Signed`; the schema's sign-once index names it."""
+
+_OPERATIONS = s.sequence(s.OPERATION, 0, 16)
+_PARTY = s.enumeration(Party)
+_HALF = s.struct(HalfSigned, state=s.STATE, book=s.BOOK, party=_PARTY, signature=s.SIGNATURE)
+_FACT = s.union(
+    [
+        (1, DepositSeen, s.struct(DepositSeen, party=_PARTY, total=s.AMOUNT)),
+        (2, PaymentSeen, s.struct(PaymentSeen, party=_PARTY, total=s.AMOUNT)),
+        (3, RegisteredSeen, s.struct(RegisteredSeen, state=s.optional(s.STATE), deadline=s.NUMBER)),
+        (4, SettlementSeen, s.struct(SettlementSeen, underlying=s.UNDERLYING, expiry=s.NUMBER, price=s.AMOUNT)),
+        (5, ClosedSeen, s.struct(ClosedSeen, payouts=s.PAIR)),
+    ]
+)
+_RECORDS: list[tuple[int, type, s.Codec]] = [
+    (1, Opened, s.struct(Opened, deployment=s.DEPLOYMENT, terms=s.TERMS, me=_PARTY, initiated=s.FLAG)),
+    (2, TermsAccepted, s.struct(TermsAccepted)),
+    (SIGNED, Signed, s.struct(Signed, half=_HALF, operations=_OPERATIONS)),
+    (4, StateAgreed, s.struct(StateAgreed, agreed=AGREED, operations=_OPERATIONS)),
+    (5, TurnMoved, s.struct(TurnMoved, turn=s.NUMBER)),
+    (6, ChainSaid, s.struct(ChainSaid, fact=_FACT)),
+    (7, SigningFrozen, s.struct(SigningFrozen, theirs=s.NUMBER)),
+]
+RECORD = s.union(_RECORDS)
+_NUMBER = {kind: number for number, kind, _ in _RECORDS}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record as the journal keeps it; `version` and `digest` are None where the record holds no state.
+
+    The digest is the state's struct hash. It names the channel id, and that id hashes chain, adjudicator and terms, so
+    for one channel it is one-to-one with the EIP-712 digest that is signed, and needs no look-up of the deployment.
+    """
+
+    kind: int
+    version: int | None
+    digest: bytes | None
+    body: bytes
+
+    def link(self, previous: bytes) -> bytes:
+        """Return keccak256(previous link ‖ kind ‖ body): one flipped, lost or moved entry breaks every later link."""
+        return keccak(previous + bytes((self.kind,)) + self.body)
+
+
+FIRST_LINK = ZERO32
+"""What the first entry of a channel links to."""
+
+
+def encode_record(channel: ChannelId, record: Record) -> Entry:
+    """Return the journal entry of a record; InvariantBroken if it would not read back, or is another channel's."""
+    state = _state_of(record)
+    if state is not None and state.channel != channel:
+        raise InvariantBroken("a journal holds its own channel", f"a state of {state.channel.hex()} in {channel.hex()}")
+    try:
+        body = pack_with(RECORD, record)
+        intact = unpack_with(RECORD, body, MAX_RECORD) == record
+    except (RuleViolation, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as broken:
+        raise InvariantBroken("every record reads back", f"{type(record).__name__}: {broken}") from broken
+    if not intact:
+        raise InvariantBroken("every record reads back", f"{type(record).__name__} reads back as another value")
+    if state is None:
+        return Entry(_NUMBER[type(record)], None, None, body)
+    return Entry(_NUMBER[type(record)], state.version, state_struct_hash(state), body)
+
+
+def decode_records(path: str, rows: Iterable[tuple[Any, ...]]) -> list[Record]:
+    """Return the records of a channel's (kind, body, link) rows, in order; StoreCorrupt at the first damaged one."""
+    records: list[Record] = []
+    link = FIRST_LINK
+    for kind, body, found in rows:
+        link = Entry(kind, None, None, body).link(link)
+        if link != found:
+            raise StoreCorrupt(path, f"record {len(records) + 1} of a channel is not the one that was written")
+        records.append(_decode(path, kind, body))
+    return records
+
+
+def _decode(path: str, kind: int, body: bytes) -> Record:
+    try:
+        record: Record = unpack_with(RECORD, body, MAX_RECORD)
+        if _NUMBER[type(record)] != kind:
+            raise MalformedMessage(f"a record of kind {_NUMBER[type(record)]} is filed as {kind}")
+    except RuleViolation as broken:
+        raise StoreCorrupt(path, f"a record does not decode: {broken}") from broken
+    return record
+
+
+def _state_of(record: Record) -> State | None:
+    if isinstance(record, Signed):
+        return record.half.state
+    return record.agreed.state if isinstance(record, StateAgreed) else None
