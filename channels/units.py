@@ -82,7 +82,8 @@ def scaled(field: str, value: Human, decimals: int) -> int:
     if number.adjusted() > 60:
         raise InvalidValue(field, value, "this is out of every bound")
     amount = number.scaleb(decimals, context=_EXACT)
-    if number.adjusted() < -60 or amount != amount.to_integral_value(context=_EXACT):
+    exact = amount.scaleb(-decimals, context=_EXACT) == number  # not so where more digits came than the context keeps
+    if not exact or amount != amount.to_integral_value(context=_EXACT):
         raise InvalidValue(field, value, f"it has more than {decimals} decimals")
     return int(amount)
 

@@ -49,7 +49,7 @@ class Address(bytes):
             if body not in (body.lower(), body.upper()) and str(made) != value:
                 raise InvalidValue("address", value, "its checksum is wrong: one character is mistyped")
             return made
-        if len(value) != 20:
+        if not isinstance(value, bytes) or len(value) != 20:
             raise InvalidValue("address", value, "an address has twenty bytes")
         return super().__new__(cls, value)
 
@@ -88,8 +88,9 @@ class Deployment:
     adjudicator: Address
 
     def __post_init__(self) -> None:
-        if not 0 < self.chain_id < 2**256:
-            raise InvalidValue("chain_id", self.chain_id, "a chain id is a positive 256-bit integer")
+        checked_range("chain_id", self.chain_id, 1, 2**64 - 1)  # EIP-2294 keeps chain ids below 2^63
+        if not isinstance(self.adjudicator, Address):
+            raise InvalidValue("adjudicator", self.adjudicator, "this must be an Address")
 
 
 def word(value: int) -> bytes:

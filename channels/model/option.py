@@ -20,6 +20,9 @@ MAX_QUANTITY = 2**88
 EXPIRY_HOUR_UTC = 8
 """A date without an hour expires at 08:00 UTC, as listed crypto options do."""
 
+LAST_CALENDAR_SECOND = 253_402_300_799
+"""The end of the year 9999, where Python's calendar stops; a peer may write a later expiry, and it is shown too."""
+
 
 class OptionKind(IntEnum):
     """Call or put, as encoded in the book."""
@@ -100,12 +103,18 @@ class Leg:
         return replace(self, quantity=self.quantity * factor)
 
     def __str__(self) -> str:
-        moment = datetime.fromtimestamp(self.expiry, UTC)
-        hour = "" if moment.hour == EXPIRY_HOUR_UTC and self.expiry % 3600 == 0 else f" {moment:%H:%M:%S}"
         return (
-            f"{show(self.quantity, 18)} {self.underlying} {moment:%Y-%m-%d}{hour}"
+            f"{show(self.quantity, 18)} {self.underlying} {_show_expiry(self.expiry)}"
             f" {show(self.strike, 18)} {self.kind.name.lower()}"
         )
+
+
+def _show_expiry(expiry: int) -> str:
+    if expiry > LAST_CALENDAR_SECOND:
+        return f"at {expiry}"
+    moment = datetime.fromtimestamp(expiry, UTC)
+    hour = "" if moment.hour == EXPIRY_HOUR_UTC and expiry % 3600 == 0 else f" {moment:%H:%M:%S}"
+    return f"{moment:%Y-%m-%d}{hour}"
 
 
 SeriesKey = tuple[str, int, int, OptionKind]

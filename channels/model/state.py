@@ -44,6 +44,9 @@ class State:
         _require(type(self.intent) is Intent, "the intent is operate, reopen or close")
         _require(type(self.valid_until) is int and 0 <= self.valid_until < 2**64, "valid-until is a unix time")
         _require((self.intent is Intent.OPERATE) == (self.valid_until == 0), "only a close or reopen expires")
+        for name in ("deposits", "withdrawals", "balances"):
+            pair = getattr(self, name)
+            _require(type(pair) is tuple and len(pair) == 2, f"{name} are two amounts, party 0's first")
         for name in ("deposits", "withdrawals"):
             for amount in getattr(self, name):
                 _require(type(amount) is int and 0 <= amount < MAX_AMOUNT, f"{name} must be 0 to 2^120")

@@ -18,7 +18,7 @@ HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 def recover(digest: bytes, signature: bytes) -> Address:
     """Return the address that signed `digest`; BadSignature unless it is 65 bytes, low-s, v in {27, 28} and valid."""
     if not isinstance(signature, bytes) or len(signature) != 65:
-        raise BadSignature(f"it has {len(signature)} bytes, not 65")
+        raise BadSignature(f"it is not 65 bytes, but {signature!r:.80}")
     if signature[64] not in (27, 28):
         raise BadSignature(f"v is {signature[64]}, not 27 or 28")
     if int.from_bytes(signature[32:64], "big") > HALF_ORDER:

@@ -9,7 +9,9 @@ _HEADER = 4
 
 
 def frame(payload: bytes) -> bytes:
-    """Return the payload behind its length."""
+    """Return the payload behind its length; FrameTooLong for what every reader would refuse."""
+    if len(payload) > MAX_MESSAGE:
+        raise FrameTooLong(len(payload), MAX_MESSAGE)
     return len(payload).to_bytes(_HEADER, "big") + payload
 
 
