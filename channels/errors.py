@@ -331,6 +331,16 @@ class SigningBarred(RuleViolation):
 
 
 @dataclass(eq=False)
+class SigningSuspended(RuleViolation):
+    """A party whose journal lost data signs nothing more."""
+
+    known: int
+    shown: int
+    code: ClassVar[str] = "journal: signing suspended"
+    text: ClassVar[str] = "the journal ends at version {known} and version {shown} was shown: nothing more is signed"
+
+
+@dataclass(eq=False)
 class TradeInvalid(RuleViolation):
     """A trade that cannot be applied to the book."""
 
@@ -466,15 +476,12 @@ class RemoteProtocolError(ChannelError):
 
 
 @dataclass(eq=False)
-class DataLossDetected(ChannelError):
-    """The peer shows a state with our signature that our journal does not know; signing is frozen."""
+class PeerFault(ChannelError):
+    """The peer says that we broke a rule, and hangs up."""
 
-    ours: int
-    theirs: int
-    text: ClassVar[str] = (
-        "the peer holds version {theirs} with our signature, our journal ends at {ours}: this store is an old copy; "
-        "nothing more is signed, settle on-chain or restore the newest store"
-    )
+    rule: str
+    reason: str
+    text: ClassVar[str] = "the peer hung up on us ({rule}): {reason}"
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -492,6 +499,13 @@ class RpcUnavailable(ChainError):
     endpoint: str
     detail: str
     text: ClassVar[str] = "the RPC at {endpoint} does not answer ({detail}): check the address, or try another"
+
+
+@dataclass(eq=False)
+class RpcRefused(RpcUnavailable):
+    """The RPC endpoint answered in good JSON-RPC that it will not do this; `detail` is its message."""
+
+    text: ClassVar[str] = "the RPC at {endpoint} refuses: {detail}"
 
 
 @dataclass(eq=False)

@@ -1,0 +1,192 @@
+"""Operations to the next state: one pure function that both sides compute, so that states are never proposed as such.
+
+Rules that need only the state, its book and the operation are here, each with its own error. Rules that need a clock,
+the chain, the market or a margin model are in `rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import IntentInvalid, MarkRefused, SettlementInvalid, TradeInvalid, UnconfirmedDeposit, WithdrawalInvalid
+from ..model import (
+    EMPTY_BOOK,
+    NO_MARKS,
+    Acknowledge,
+    Book,
+    ChannelId,
+    Close,
+    Intent,
+    Leg,
+    Mark,
+    Marks,
+    Operation,
+    Party,
+    Reopen,
+    SettleExpiry,
+    State,
+    Trade,
+    Withdraw,
+    net,
+)
+from ..risk.payoff import payoff
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A state in the making: what operations change, one after the other."""
+
+    deposits: Pair = (0, 0)
+    withdrawals: Pair = (0, 0)
+    balances: Pair = (0, 0)
+    legs: tuple[Leg, ...] = ()
+    marks: Marks = NO_MARKS
+    intent: Intent = Intent.OPERATE
+    valid_until: int = 0
+
+
+def apply(
+    channel: ChannelId,
+    base: State | None,
+    book: Book,
+    operations: tuple[Operation, ...],
+    *,
+    proposer: Party,
+    version: int,
+    salt: bytes,
+    decimals: int,
+) -> tuple[State, Book]:
+    """Return the state and book that `operations` lead to from `base`.
+
+    Pure and total: the same arguments give the same bytes on both sides. Raises one RuleViolation per broken rule, or
+    InvalidBook, InvalidState, UnbalancedState from the birth of the values.
+    """
+    draft = Draft()
+    if base is not None:
+        draft = Draft(base.deposits, base.withdrawals, base.balances, book.legs, book.marks)
+    for operation in operations:
+        if draft.intent is not Intent.OPERATE:
+            raise IntentInvalid("nothing can follow a close or reopen in one proposal")
+        draft = _STEPS[type(operation)](draft, operation, proposer, decimals)
+    after = Book(draft.legs, draft.marks, salt) if draft.legs else EMPTY_BOOK
+    state = State(
+        channel,
+        version,
+        draft.intent,
+        draft.valid_until,
+        draft.deposits,
+        draft.withdrawals,
+        draft.balances,
+        after.hash,
+    )
+    return state, after
+
+
+def _trade(draft: Draft, trade: Trade, proposer: Party, decimals: int) -> Draft:
+    legs = net(draft.legs, trade.legs)
+    if legs:
+        _check_marks(draft, trade.marks, legs)
+    elif trade.marks != NO_MARKS:
+        raise TradeInvalid("it closes every position, so it carries no marks")
+    for leg in trade.legs:
+        if leg.expiry <= max(trade.marks.time, draft.marks.time):
+            raise TradeInvalid(f"{leg} has expired")
+    return replace(draft, legs=legs, marks=trade.marks, balances=_transfer(draft.balances, trade.premium))
+
+
+def _withdraw(draft: Draft, withdraw: Withdraw, proposer: Party, decimals: int) -> Draft:
+    if withdraw.amount > sum(draft.deposits) - sum(draft.withdrawals):
+        raise WithdrawalInvalid(f"{withdraw.amount} exceeds the collateral in the channel")
+    return _pay_out(draft, proposer, withdraw.amount)
+
+
+def _mark(draft: Draft, mark: Mark, proposer: Party, decimals: int) -> Draft:
+    _check_marks(draft, mark.marks, draft.legs)
+    return replace(draft, marks=mark.marks)
+
+
+def _acknowledge(draft: Draft, seen: Acknowledge, proposer: Party, decimals: int) -> Draft:
+    for party in Party:
+        if seen.deposits[party] < draft.deposits[party]:
+            raise UnconfirmedDeposit(party, seen.deposits[party], draft.deposits[party])
+        arrived = seen.deposits[party] - draft.deposits[party]
+        draft = replace(
+            draft,
+            deposits=_with(draft.deposits, party, seen.deposits[party]),
+            balances=_with(draft.balances, party, draft.balances[party] + arrived),
+        )
+    return _fold_payments(draft, seen.payments)
+
+
+def _settle(draft: Draft, settle: SettleExpiry, proposer: Party, decimals: int) -> Draft:
+    key = (settle.underlying, settle.expiry)
+    due = tuple(leg for leg in draft.legs if leg.key[:2] == key)
+    if not due:
+        raise SettlementInvalid(f"no leg of {settle.underlying} expires at {settle.expiry}")
+    if not 0 < settle.price <= 2**96:
+        raise SettlementInvalid(f"{settle.price} is not a settlement price")
+    rest = tuple(leg for leg in draft.legs if leg.key[:2] != key)
+    # Party 0 receives a positive payoff, so the transfer runs the other way round.
+    balances = _transfer(draft.balances, -payoff(due, {key: settle.price}, decimals))
+    return replace(draft, legs=rest, marks=draft.marks.covering(rest) if rest else NO_MARKS, balances=balances)
+
+
+def _close(draft: Draft, close: Close, proposer: Party, decimals: int) -> Draft:
+    balances = _transfer(draft.balances, close.transfer)
+    if min(balances) < 0:
+        raise IntentInvalid(f"a close would leave a party at {min(balances)} token units")
+    return replace(
+        draft, legs=(), marks=NO_MARKS, balances=balances, intent=Intent.CLOSE, valid_until=close.valid_until
+    )
+
+
+def _reopen(draft: Draft, reopen: Reopen, proposer: Party, decimals: int) -> Draft:
+    return replace(_fold_payments(draft, reopen.payments), intent=Intent.REOPEN, valid_until=reopen.valid_until)
+
+
+_STEPS: dict[type, Callable[[Draft, Any, Party, int], Draft]] = {
+    Trade: _trade,
+    Withdraw: _withdraw,
+    Mark: _mark,
+    Acknowledge: _acknowledge,
+    SettleExpiry: _settle,
+    Close: _close,
+    Reopen: _reopen,
+}
+
+
+def _check_marks(draft: Draft, marks: Marks, legs: tuple[Leg, ...]) -> None:
+    if (marks if not legs else marks.covering(legs)) != marks or (not legs and marks != NO_MARKS):
+        raise TradeInvalid("the marks do not cover exactly the resulting book")
+    if marks.time < draft.marks.time:
+        raise MarkRefused("time", str(marks.time), f"not before {draft.marks.time}")
+
+
+def _fold_payments(draft: Draft, payments: Pair) -> Draft:
+    """Take payments that the state has not authorised itself (a release, a withdrawal of another version) into it."""
+    for party in Party:
+        unknown = payments[party] - draft.withdrawals[party]
+        if unknown > 0:
+            draft = _pay_out(draft, party, unknown)
+    return draft
+
+
+def _pay_out(draft: Draft, party: Party, amount: int) -> Draft:
+    return replace(
+        draft,
+        withdrawals=_with(draft.withdrawals, party, draft.withdrawals[party] + amount),
+        balances=_with(draft.balances, party, draft.balances[party] - amount),
+    )
+
+
+def _transfer(balances: Pair, amount: int) -> Pair:
+    """Move `amount` from party 0 to party 1."""
+    return balances[0] - amount, balances[1] + amount
+
+
+def _with(pair: Pair, party: Party, value: int) -> Pair:
+    return (value, pair[1]) if party is Party.ZERO else (pair[0], value)

@@ -1,0 +1,192 @@
+"""The channel as one party knows it: a frozen value, whose durable part is the fold of its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..model import (
+    EMPTY_BOOK,
+    Agreed,
+    Book,
+    ChannelId,
+    Deployment,
+    HalfSigned,
+    Intent,
+    Operation,
+    Party,
+    State,
+    Terms,
+)
+from ..risk.policy import MarginPolicy
+from .facts import SettlementSeen
+from .phases import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class MarkPolicy:
+    """How far a peer's marks may lie from the owner's own view of the market. WAD ratios, seconds.
+
+    `spot` bounds spots, forward ratios and discounts relatively, `vol` volatilities absolutely, `seconds` the distance
+    of the marks' time from now, both ways.
+    """
+
+    spot: int = 10**16
+    vol: int = 5 * 10**16
+    seconds: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class ChainView:
+    """What the chain has confirmed about the channel. Amounts are cumulative token units per party."""
+
+    deposits: tuple[int, int] = (0, 0)
+    paid: tuple[int, int] = (0, 0)
+    registered: State | None = None
+    """The registered state; None before the first one and for the all-zero state of an unsigned challenge."""
+    deadline: int = 0
+    """When the dispute ends; 0 where none runs."""
+    settlements: tuple[SettlementSeen, ...] = ()
+    payouts: tuple[int, int] | None = None
+    """What the close paid; None while the channel is not closed."""
+    time: int = 0
+    """Time of the latest confirmed block."""
+
+    @property
+    def version(self) -> int:
+        """The registered version; 0 where nothing is registered."""
+        return self.registered.version if self.registered else 0
+
+    @property
+    def pot(self) -> int:
+        """Token units held for the channel."""
+        return sum(self.deposits) - sum(self.paid)
+
+    def settlement(self, underlying: str, expiry: int) -> int | None:
+        """Return the settlement price of an expiry, WAD, or None while there is none."""
+        for seen in self.settlements:
+            if (seen.underlying, seen.expiry) == (underlying, expiry):
+                return seen.price
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """A state that we half-signed and no higher agreed version has superseded."""
+
+    half: HalfSigned
+    operations: tuple[Operation, ...]
+
+    @property
+    def version(self) -> int:
+        return self.half.state.version
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """A signature of ours that was asked for and is not there yet. `theirs`: the half-signed state it completes."""
+
+    state: State
+    book: Book
+    operations: tuple[Operation, ...]
+    theirs: HalfSigned | None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One party's knowledge of one channel. `machine.step` makes the next one; nobody else does."""
+
+    deployment: Deployment
+    terms: Terms
+    id: ChannelId
+    me: Party
+    policy: MarginPolicy
+    mark_policy: MarkPolicy = field(default_factory=MarkPolicy)
+    initiated: bool = False
+    accepted: bool = False
+    agreed: Agreed | None = None
+    """The latest agreed state that operates (a REOPEN once it is registered)."""
+    closing: Agreed | None = None
+    """An agreed CLOSE or REOPEN that is not registered yet."""
+    outstanding: tuple[Outstanding, ...] = ()
+    signed: int = 0
+    """The highest version we ever signed."""
+    seen: int = 0
+    """The highest version the peer is known to have signed."""
+    turn: int = 0
+    chain: ChainView = field(default_factory=ChainView)
+    frozen: int = 0
+    """The version that proved our journal lost data; 0: it did not."""
+    in_flight: int = 0
+    """The version of our proposal that waits for an answer; 0: none."""
+    signing: Signing | None = None
+    turn_wanted: bool = False
+
+    @property
+    def phase(self) -> Phase:
+        """Where the channel stands, by what the chain said first and by what is in flight second."""
+        if self.chain.payouts is not None:
+            return Phase.CLOSED
+        if self.chain.deadline:
+            return Phase.DISPUTED if self.chain.time < self.chain.deadline else Phase.SETTLING
+        if not self.accepted:
+            return Phase.OPENING
+        return Phase.PROPOSED if self.in_flight else Phase.OPEN
+
+    @property
+    def my_turn(self) -> bool:
+        """Whether we may propose."""
+        return self.turn % 2 == self.me
+
+    @property
+    def version(self) -> int:
+        """The highest version both sides agreed; 0 where there is none."""
+        return max((a.version for a in (self.agreed, self.closing) if a), default=0)
+
+    @property
+    def base(self) -> tuple[State | None, Book]:
+        """The state and book that the next operations apply to: the newest that operates, agreed or registered."""
+        registered = self.chain.registered
+        newest = (self.agreed.state, self.agreed.book) if self.agreed else (None, EMPTY_BOOK)
+        if registered and registered.intent is not Intent.CLOSE and registered.version > (self.agreed_version):
+            for state, book in self.known():
+                if state == registered:
+                    return state, book
+        return newest
+
+    @property
+    def agreed_version(self) -> int:
+        """The version of the agreed state that operates; 0 where there is none."""
+        return self.agreed.version if self.agreed else 0
+
+    @property
+    def book(self) -> Book:
+        """The positions both sides agreed."""
+        return self.base[1]
+
+    def known(self) -> Iterator[tuple[State, Book]]:
+        """Yield every state whose book we hold and that the adjudicator may still show us."""
+        for agreed in (self.agreed, self.closing):
+            if agreed:
+                yield agreed.state, agreed.book
+        for out in self.outstanding:
+            yield out.half.state, out.half.book
+
+    @property
+    def bar(self) -> State | None:
+        """The CLOSE or REOPEN that we signed and that may still be mined: nothing may be signed above it."""
+        candidates = [self.closing.state] if self.closing else []
+        candidates += [out.half.state for out in self.outstanding if out.half.state.intent is not Intent.OPERATE]
+        standing = [s for s in candidates if s.version > self.chain.version and self.chain.time <= s.valid_until]
+        return max(standing, key=lambda s: s.version, default=None)
+
+    @property
+    def unsettled_withdrawal(self) -> int:
+        """What a half-signed withdrawal of ours may still take out of our collateral, in token units.
+
+        It counts as gone until a version above it is registered: the peer may complete and register it any time.
+        """
+        state, _ = self.base
+        counted = state.withdrawals[self.me] if state else 0
+        risky = [out.half.state.withdrawals[self.me] for out in self.outstanding if out.version > self.chain.version]
+        return max([counted, *risky]) - counted

@@ -1,0 +1,161 @@
+"""What can happen to a channel. Whatever comes from the peer was authenticated by the session before it got here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import RuleViolation
+from ..model import Agreed, HalfSigned, Marks, Operation
+from .facts import ClosedSeen, DepositSeen, PaymentSeen, RegisteredSeen, SettlementSeen
+
+
+class Event:
+    """Anything the machine steps on."""
+
+    __slots__ = ()
+
+
+# From our side
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalWanted(Event):
+    """The owner wants these operations agreed. `salt` is fresh randomness, `now` unix seconds."""
+
+    operations: tuple[Operation, ...]
+    salt: bytes
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureMade(Event):
+    """The signature that a Sign command asked for."""
+
+    version: int
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TurnNeeded(Event):
+    """The owner wants to propose and needs the turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected(Event):
+    """A connection to the peer is authenticated."""
+
+
+# From the peer
+
+
+@dataclass(frozen=True, slots=True)
+class TermsConfirmed(Event):
+    """The peer accepted the terms."""
+
+
+@dataclass(frozen=True, slots=True)
+class TermsRepeated(Event):
+    """The peer asks again to open this channel: our acceptance was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalSeen(Event):
+    """The peer's half-signed state, computed by us from its operations. `view` is the owner's own marks, if any."""
+
+    half: HalfSigned
+    operations: tuple[Operation, ...]
+    now: int
+    view: Marks | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalBroken(Event):
+    """Operations of the peer's that do not apply to the agreed state, so that there is nothing to judge."""
+
+    version: int
+    violation: RuleViolation
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptSeen(Event):
+    """The peer's verified signature over a version that we half-signed."""
+
+    version: int
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RejectSeen(Event):
+    """The peer refuses a version that we half-signed."""
+
+    version: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnWantedSeen(Event):
+    """The peer asks for the turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnPassedSeen(Event):
+    """The peer passed the turn."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeSeen(Event):
+    """What the peer knows, after a (re)connection; both signatures of `agreed` were verified."""
+
+    turn: int
+    signed: int
+    agreed: Agreed | None
+
+
+# From the chain, confirmed
+
+
+@dataclass(frozen=True, slots=True)
+class BlockConfirmed(Event):
+    """The time of the latest confirmed block."""
+
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class DepositConfirmed(Event):
+    fact: DepositSeen
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentConfirmed(Event):
+    fact: PaymentSeen
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationConfirmed(Event):
+    fact: RegisteredSeen
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementConfirmed(Event):
+    fact: SettlementSeen
+
+
+@dataclass(frozen=True, slots=True)
+class CloseConfirmed(Event):
+    fact: ClosedSeen
+
+
+CHAIN_EVENTS = {
+    DepositSeen: DepositConfirmed,
+    PaymentSeen: PaymentConfirmed,
+    RegisteredSeen: RegistrationConfirmed,
+    SettlementSeen: SettlementConfirmed,
+    ClosedSeen: CloseConfirmed,
+}
+"""The event that carries each kind of fact."""
+
+ChainEvent = DepositConfirmed | PaymentConfirmed | RegistrationConfirmed | SettlementConfirmed | CloseConfirmed

@@ -1,0 +1,122 @@
+"""The fold that a journal is: a channel's durable part, and the one way in which it changes.
+
+A record is handed to the store and, in the same breath, folded into the running channel. Replaying the journal is the
+same fold over the same records, so what a restarted node knows is exactly what it had made durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ..errors import InvariantBroken
+from ..model import Agreed, Intent, Party
+from ..risk.policy import MarginPolicy
+from . import records as r
+from .channel import Channel, MarkPolicy, Outstanding
+from .facts import ChainFact, ClosedSeen, DepositSeen, PaymentSeen, RegisteredSeen, SettlementSeen
+
+
+def replay(records: Iterable[r.Record], policy: MarginPolicy, mark_policy: MarkPolicy) -> Channel:
+    """Return the channel that a journal describes. A proposal of ours that nothing superseded waits for its answer."""
+    channel: Channel | None = None
+    for record in records:
+        channel = evolve(channel, record, policy=policy, mark_policy=mark_policy)
+    if channel is None:
+        raise InvariantBroken("a journal starts with Opened", "it is empty")
+    newest = max((out.version for out in channel.outstanding), default=0)
+    waiting = newest if channel.my_turn and newest > channel.version else 0
+    return replace(channel, in_flight=waiting)
+
+
+def evolve(
+    channel: Channel | None,
+    record: r.Record,
+    *,
+    policy: MarginPolicy | None = None,
+    mark_policy: MarkPolicy | None = None,
+) -> Channel:
+    """Fold one record into the channel. The policies are needed only for the first one."""
+    if isinstance(record, r.Opened):
+        if channel is not None or policy is None or mark_policy is None:
+            raise InvariantBroken("a channel opens once", "a second Opened record, or no policy")
+        return Channel(
+            record.deployment,
+            record.terms,
+            record.terms.channel_id(record.deployment),
+            record.me,
+            policy,
+            mark_policy,
+            initiated=record.initiated,
+            accepted=not record.initiated,
+        )
+    if channel is None:
+        raise InvariantBroken("a journal starts with Opened", f"it starts with {type(record).__name__}")
+    match record:
+        case r.TermsAccepted():
+            return replace(channel, accepted=True)
+        case r.Signed(half, operations):
+            out = Outstanding(half, operations)
+            return replace(
+                channel, outstanding=(*channel.outstanding, out), signed=max(channel.signed, half.state.version)
+            )
+        case r.StateAgreed(agreed, _):
+            return _evolve_agreed(channel, agreed)
+        case r.TurnMoved(turn):
+            return replace(channel, turn=turn)
+        case r.ChainSaid(fact):
+            return _evolve_chain(channel, fact)
+        case r.SigningFrozen(theirs):
+            return replace(channel, frozen=theirs)
+
+
+def _evolve_agreed(channel: Channel, agreed: Agreed) -> Channel:
+    if agreed.state.intent is Intent.OPERATE:
+        if agreed.version > channel.agreed_version:
+            channel = replace(channel, agreed=agreed)
+    elif channel.closing is None or agreed.version > channel.closing.version:
+        channel = replace(channel, closing=agreed)
+    return _drop_superseded(channel)
+
+
+def _drop_superseded(channel: Channel) -> Channel:
+    """Forget halves that a higher operating state superseded. A CLOSE that expires supersedes nothing.
+
+    A half-signed withdrawal is remembered until a version above it is registered: until then it can still be paid.
+    """
+    floor, registered = channel.agreed_version, channel.chain.version
+    newest = max(channel.version, registered)
+
+    def keep(out: Outstanding) -> bool:
+        version, state = out.version, out.half.state
+        if any(a is not None and a.state == state for a in (channel.agreed, channel.closing)):
+            return False
+        withdraws = (
+            channel.agreed is None or state.withdrawals[channel.me] > channel.agreed.state.withdrawals[channel.me]
+        )
+        return version > floor or (withdraws and version > registered) or version == registered
+
+    kept = tuple(out for out in channel.outstanding if keep(out))
+    in_flight = channel.in_flight if channel.in_flight > newest else 0
+    return replace(channel, outstanding=kept, in_flight=in_flight)
+
+
+def _evolve_chain(channel: Channel, fact: ChainFact) -> Channel:
+    chain = channel.chain
+    match fact:
+        case DepositSeen(party, total):
+            deposits = (total, chain.deposits[1]) if party is Party.ZERO else (chain.deposits[0], total)
+            return replace(channel, chain=replace(chain, deposits=deposits))
+        case PaymentSeen(party, total):
+            paid = (total, chain.paid[1]) if party is Party.ZERO else (chain.paid[0], total)
+            return replace(channel, chain=replace(chain, paid=paid))
+        case SettlementSeen():
+            return replace(channel, chain=replace(chain, settlements=(*chain.settlements, fact)))
+        case ClosedSeen(payouts):
+            return replace(channel, chain=replace(chain, payouts=payouts))
+        case RegisteredSeen(state, deadline):
+            channel = replace(channel, chain=replace(chain, registered=state, deadline=deadline))
+            closing = channel.closing
+            if closing and state == closing.state and closing.state.intent is Intent.REOPEN:
+                channel = replace(channel, agreed=closing, closing=None)
+            return _drop_superseded(channel)

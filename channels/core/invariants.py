@@ -1,0 +1,32 @@
+"""Laws that hold between any channel and its successor; a broken one is a bug of this library: nothing is signed."""
+
+from __future__ import annotations
+
+from ..errors import InvariantBroken
+from .channel import Channel
+
+
+def check(before: Channel, after: Channel) -> None:
+    """Raise InvariantBroken if the step from `before` to `after` breaks a law."""
+    _require(after.signed >= before.signed, "the highest signed version never falls", after.signed)
+    _require(after.agreed_version >= before.agreed_version, "the agreed version never falls", after.agreed_version)
+    _require(after.chain.version >= before.chain.version, "the registered version never falls", after.chain.version)
+    _require(after.turn >= before.turn, "the turn counter never falls", after.turn)
+    _require(
+        before.chain.payouts is None or after.chain.payouts == before.chain.payouts, "closed is forever", after.phase
+    )
+    _require(
+        all(new >= old for new, old in zip(after.chain.paid, before.chain.paid, strict=True)),
+        "cumulative payments never fall",
+        after.chain.paid,
+    )
+    _require(not before.frozen or after.frozen >= before.frozen, "a frozen journal stays frozen", after.frozen)
+    versions = [out.version for out in after.outstanding]
+    _require(len(set(versions)) == len(versions), "a version is half-signed once", versions)
+    _require(max(versions, default=0) <= after.signed, "what is outstanding was signed", versions)
+    _require(not after.in_flight or after.in_flight in versions, "what is in flight is outstanding", after.in_flight)
+
+
+def _require(condition: bool, law: str, detail: object) -> None:
+    if not condition:
+        raise InvariantBroken(law, repr(detail))

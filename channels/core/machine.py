@@ -1,0 +1,83 @@
+"""The machine: `step(channel, event) -> Step(channel, commands)`.
+
+It returns what should happen and never makes it happen; who may do what when is the table in `phases`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import InvariantBroken, UnexpectedMessage
+from ..model import Deployment, Party, Terms
+from ..risk.policy import MarginPolicy
+from ..wire import messages as m
+from . import confirmations, resumption, updates
+from . import events as e
+from . import notices as n
+from . import records as r
+from .channel import Channel, MarkPolicy
+from .commands import Notify, Persist, Send
+from .fold import evolve, replay
+from .invariants import check
+from .outcome import Step
+from .phases import TRANSITIONS
+
+__all__ = ["Step", "open_channel", "replay", "step"]
+
+
+def open_channel(
+    deployment: Deployment,
+    terms: Terms,
+    me: Party,
+    policy: MarginPolicy,
+    mark_policy: MarkPolicy,
+    *,
+    initiated: bool,
+) -> Step:
+    """Return a new channel: as the initiator with Open to send, else with OpenAccepted."""
+    record = r.Opened(deployment, terms, me, initiated)
+    channel = evolve(None, record, policy=policy, mark_policy=mark_policy)
+    answer = m.Open(deployment, terms) if initiated else m.OpenAccepted(channel.id)
+    notice = () if initiated else (Notify(n.ChannelOpened()),)
+    return Step(channel, (Persist(record), Send(answer), *notice))
+
+
+def step(channel: Channel, event: e.Event) -> Step:
+    """Return what follows from an event. Raises UnexpectedMessage where the table has no such transition.
+
+    The session and the runtime call nothing else. A RuleViolation raised for a local event means that nothing happened;
+    for the peer's events the session turns it into a protocol error.
+    """
+    allowed = TRANSITIONS[channel.phase].get(type(event))
+    if allowed is None:
+        raise UnexpectedMessage(type(event).__name__, channel.phase.value)
+    result = _HANDLERS[type(event)](channel, event)
+    if result.channel.phase not in allowed:
+        detail = f"{type(event).__name__} led from {channel.phase.value} to {result.channel.phase.value}"
+        raise InvariantBroken("transitions follow the table", detail)
+    check(channel, result.channel)
+    return result
+
+
+_HANDLERS: dict[type[e.Event], Callable[[Channel, Any], Step]] = {
+    e.ProposalWanted: updates.proposal_wanted,
+    e.SignatureMade: updates.signature_made,
+    e.TurnNeeded: updates.turn_needed,
+    e.Connected: resumption.connected,
+    e.TermsConfirmed: resumption.terms_confirmed,
+    e.TermsRepeated: resumption.terms_repeated,
+    e.ProposalSeen: updates.proposal_seen,
+    e.ProposalBroken: updates.proposal_broken,
+    e.AcceptSeen: updates.accept_seen,
+    e.RejectSeen: updates.reject_seen,
+    e.TurnWantedSeen: updates.turn_wanted_seen,
+    e.TurnPassedSeen: updates.turn_passed_seen,
+    e.ResumeSeen: resumption.resume_seen,
+    e.BlockConfirmed: confirmations.block_confirmed,
+    e.DepositConfirmed: confirmations.amount_confirmed,
+    e.PaymentConfirmed: confirmations.amount_confirmed,
+    e.RegistrationConfirmed: confirmations.registration_confirmed,
+    e.SettlementConfirmed: confirmations.settlement_confirmed,
+    e.CloseConfirmed: confirmations.close_confirmed,
+}

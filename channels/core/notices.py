@@ -1,0 +1,134 @@
+"""What the owner is told, in the order it happened: `async for event in channel` yields these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..model import Agreed, Operation, Party
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOpened:
+    """Both sides have journalled the terms: deposits make sense from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """A new agreed state. `proposer` is who proposed the operations that led to it."""
+
+    agreed: Agreed
+    operations: tuple[Operation, ...]
+    proposer: Party
+
+
+@dataclass(frozen=True, slots=True)
+class WeRefused:
+    """We refused the peer's proposal."""
+
+    version: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRefused:
+    """The peer refused our proposal."""
+
+    version: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnArrived:
+    """We may propose."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deposited:
+    """A party's deposit is confirmed; `total` is cumulative, token units."""
+
+    party: Party
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PaidOut:
+    """The adjudicator paid a party; `total` is cumulative, token units."""
+
+    party: Party
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The adjudicator registered a version outside a dispute."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Challenged:
+    """A dispute runs until `deadline` on `version`; `newest` is what we hold. If it is higher, the node answers."""
+
+    version: int
+    newest: int
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeEnded:
+    """A REOPEN was registered: trading goes on."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """The dispute's deadline has passed: `version` is final and settles when its last leg has expired."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementFixed:
+    """The settlement price of an expiry is known, WAD."""
+
+    underlying: str
+    expiry: int
+    price: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelClosed:
+    """The channel is closed; token units paid to party 0 and 1."""
+
+    payouts: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DataLoss:
+    """Peer or chain show `theirs` with our signature, our journal ends at `ours`: nothing more is signed."""
+
+    ours: int
+    theirs: int
+
+
+Notice = (
+    ChannelOpened
+    | Updated
+    | WeRefused
+    | PeerRefused
+    | TurnArrived
+    | Deposited
+    | PaidOut
+    | Registered
+    | Challenged
+    | DisputeEnded
+    | Settling
+    | SettlementFixed
+    | ChannelClosed
+    | DataLoss
+)

@@ -1,0 +1,76 @@
+"""Opening, and healing after a break: one message each way, whatever was lost between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..errors import Equivocation, TurnOutOfOrder
+from ..model import Agreed
+from ..wire import messages as m
+from . import events as e
+from . import notices as n
+from . import records as r
+from .channel import Channel
+from .commands import Send
+from .outcome import Outcome, Step, agree, freeze, note_version, proposal_message, take_turn
+from .phases import Phase
+
+
+def connected(channel: Channel, event: e.Connected) -> Step:
+    if not channel.accepted:
+        return Step(channel, (Send(m.Open(channel.deployment, channel.terms)),))
+    newest = max((a for a in (channel.agreed, channel.closing) if a), key=lambda a: a.version, default=None)
+    return Step(
+        replace(channel, turn_wanted=False), (Send(m.Resume(channel.id, channel.turn, channel.signed, newest)),)
+    )
+
+
+def terms_confirmed(channel: Channel, event: e.TermsConfirmed) -> Step:
+    if channel.accepted:
+        return Step(channel)
+    outcome = Outcome(channel)
+    outcome.persist(r.TermsAccepted())
+    outcome.notify(n.ChannelOpened())
+    return outcome.done()
+
+
+def terms_repeated(channel: Channel, event: e.TermsRepeated) -> Step:
+    if not channel.accepted:
+        # Both sides asked for the same terms at once: each one's Open is the other's acceptance.
+        outcome = Outcome(channel)
+        outcome.send(m.OpenAccepted(channel.id))
+        return outcome.done()
+    return Step(channel, (Send(m.OpenAccepted(channel.id)),))
+
+
+def resume_seen(channel: Channel, event: e.ResumeSeen) -> Step:
+    """One message each way heals any gap: adopt what we half-signed, take the turn, send again what has no answer."""
+    outcome = Outcome(channel)
+    theirs = event.agreed
+    if theirs is not None:
+        _compare_agreed(outcome, theirs)
+    outcome.channel = note_version(outcome.channel, event.signed)
+    if event.turn > outcome.channel.turn:
+        take_turn(outcome, event.turn)
+    elif event.turn < outcome.channel.turn - 1 or (event.turn < outcome.channel.turn and outcome.channel.my_turn):
+        raise TurnOutOfOrder(event.turn, outcome.channel.turn)
+    waiting = next((o for o in outcome.channel.outstanding if o.version == outcome.channel.in_flight), None)
+    if waiting and outcome.channel.my_turn and outcome.channel.phase is not Phase.CLOSED:
+        outcome.send(proposal_message(channel, waiting))
+    return outcome.done()
+
+
+def _compare_agreed(outcome: Outcome, theirs: Agreed) -> None:
+    channel = outcome.channel
+    for ours in (channel.agreed, channel.closing):
+        if ours and ours.version == theirs.version:
+            if ours.state != theirs.state:
+                raise Equivocation(ours.version)
+            return
+    if theirs.version <= channel.version:
+        return
+    out = next((o for o in channel.outstanding if o.half.state == theirs.state), None)
+    if out is None:
+        freeze(outcome, theirs.version)
+    else:
+        agree(outcome, theirs, out)

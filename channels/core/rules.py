@@ -1,0 +1,202 @@
+"""What a party signs and what it refuses: the rules that need a clock, the chain, the market or the margin model.
+
+Both sides judge every proposal before signing it, the proposer its own first; the verdict on margin is exact integers,
+so two honest sides with one policy never disagree about it.
+"""
+
+from __future__ import annotations
+
+from ..errors import (
+    IntentInvalid,
+    MarginShortfall,
+    MarkRefused,
+    OutstandingProposal,
+    QuoteExpired,
+    ReduceOnly,
+    SettlementInvalid,
+    SigningBarred,
+    StaleVersion,
+    UnconfirmedDeposit,
+    UnexpectedMessage,
+    VersionSkipTooLarge,
+    WithdrawalInvalid,
+)
+from ..model import (
+    EXCLUSIVE,
+    Acknowledge,
+    Book,
+    Close,
+    Mark,
+    Marks,
+    Operation,
+    Party,
+    Reopen,
+    SettleExpiry,
+    State,
+    Trade,
+    Withdraw,
+)
+from ..risk.margin import margin
+from ..risk.report import MarginReport
+from ..units import WAD, show
+from .channel import Channel
+from .phases import Phase
+
+MAX_SKIP = 2**16
+"""A regular version skips no further than this, so that nobody uses up the version space."""
+MAX_VALIDITY = 3_600
+"""A CLOSE or REOPEN is valid for at most an hour: meanwhile nothing is signed above it."""
+
+
+def next_version(channel: Channel) -> int:
+    """Return the version our next proposal takes: above every one that either side ever signed or registered."""
+    return max(channel.signed, channel.seen, channel.version, channel.chain.version) + 1
+
+
+def judge(
+    channel: Channel,
+    operations: tuple[Operation, ...],
+    state: State,
+    book: Book,
+    *,
+    proposer: Party,
+    now: int,
+    view: Marks | None,
+) -> None:
+    """Raise the first rule that this proposal breaks, if any.
+
+    `view` is the owner's own marks for the book; None refuses the peer's marks. Our own are not judged by it.
+    """
+    _check_version(channel, state.version, proposer)
+    exclusive = [op for op in operations if isinstance(op, EXCLUSIVE)]
+    if proposer is channel.me and exclusive:
+        _check_exclusive(channel)
+    for operation in operations:
+        _check_phase(channel, operation)
+        match operation:
+            case Trade(legs=legs, marks=marks):
+                for leg in legs:
+                    _check_expiry(channel, leg.expiry, now)
+                _check_marks(channel, marks, proposer, now, view)
+            case Mark(marks=marks):
+                _check_marks(channel, marks, proposer, now, view)
+            case Acknowledge():
+                _check_confirmed(channel, operation)
+            case SettleExpiry():
+                _check_settlement(channel, operation)
+            case Close() | Reopen():
+                _check_intent(channel, operation, now)
+    if any(isinstance(op, Trade | Withdraw) for op in operations):
+        _check_margin(channel, state, book, withdraws=any(isinstance(op, Withdraw) for op in operations), by=proposer)
+
+
+def reports(
+    channel: Channel, state: State | None, book: Book, *, at_risk: bool = True
+) -> tuple[MarginReport, MarginReport]:
+    """Return both parties' margin reports for a state and its book, at the book's marks.
+
+    `at_risk` counts our half-signed, not superseded withdrawal as gone: the peer may complete it any time.
+    """
+    cash = list(state.balances if state else (0, 0))
+    if at_risk:
+        cash[channel.me] -= channel.unsettled_withdrawal
+    return margin(book, (cash[0], cash[1]), channel.terms.decimals, channel.policy)
+
+
+def _check_version(channel: Channel, version: int, proposer: Party) -> None:
+    if channel.bar is not None:
+        raise SigningBarred(channel.bar.version, channel.bar.valid_until)
+    floor = max(channel.version, channel.chain.version, channel.signed)
+    if version <= floor:
+        raise StaleVersion(version, floor)
+    if version > floor + MAX_SKIP:
+        raise VersionSkipTooLarge(version, floor)
+
+
+def _check_exclusive(channel: Channel) -> None:
+    for out in channel.outstanding:
+        if any(isinstance(op, EXCLUSIVE) for op in out.operations) and out.version > channel.version:
+            expired_close = out.half.state.valid_until and out.half.state.valid_until < channel.chain.time
+            if not expired_close:
+                raise OutstandingProposal(out.version)
+
+
+def _check_phase(channel: Channel, operation: Operation) -> None:
+    """In a dispute only a CLOSE or a REOPEN may be agreed; a REOPEN nowhere else."""
+    disputed = channel.phase in (Phase.DISPUTED, Phase.SETTLING)
+    if disputed and not isinstance(operation, Close | Reopen):
+        raise UnexpectedMessage(type(operation).__name__, channel.phase.value)
+    if isinstance(operation, Reopen) and not disputed:
+        raise IntentInvalid("there is no confirmed dispute to end")
+
+
+def _check_expiry(channel: Channel, expiry: int, now: int) -> None:
+    terms = channel.terms
+    limit = terms.last_resort - 2 * terms.grace - 2 * terms.challenge_period - terms.cure_period
+    if not now < expiry <= limit:
+        raise QuoteExpired(expiry, limit if expiry > now else now)
+
+
+def _check_marks(channel: Channel, marks: Marks, proposer: Party, now: int, view: Marks | None) -> None:
+    if not marks.vols:
+        return
+    policy = channel.mark_policy
+    if abs(marks.time - now) > policy.seconds:
+        raise MarkRefused("time", f"{marks.time}", f"within {policy.seconds} s of {now}")
+    if proposer is channel.me:
+        return
+    if view is None:
+        raise MarkRefused("every price", "no own view of the market", "only with one: give the node a market")
+    for ours, theirs in zip(view.spots, marks.spots, strict=True):
+        _near(f"spot {theirs.underlying}", theirs.spot, ours.spot, policy.spot)
+    for here, there in zip(view.expiries, marks.expiries, strict=True):
+        _near(f"forward {there.underlying} {there.expiry}", there.ratio, here.ratio, policy.spot)
+        _near(f"discount {there.underlying} {there.expiry}", there.discount, here.discount, policy.spot)
+    for own, vol in zip(view.vols, marks.vols, strict=True):
+        if abs(vol.vol - own.vol) > policy.vol:
+            allowed = f"within {show(policy.vol, 18)} of {show(own.vol, 18)}"
+            raise MarkRefused(f"volatility {vol.key}", show(vol.vol, 18), allowed)
+
+
+def _near(what: str, theirs: int, ours: int, tolerance: int) -> None:
+    if abs(theirs - ours) * WAD > tolerance * ours:
+        raise MarkRefused(what, show(theirs, 18), f"within {show(tolerance * 100, 18)} % of {show(ours, 18)}")
+
+
+def _check_confirmed(channel: Channel, seen: Acknowledge) -> None:
+    for party in Party:
+        if seen.deposits[party] > channel.chain.deposits[party]:
+            raise UnconfirmedDeposit(party, seen.deposits[party], channel.chain.deposits[party])
+        if seen.payments[party] > channel.chain.paid[party]:
+            raise UnconfirmedDeposit(party, seen.payments[party], channel.chain.paid[party])
+
+
+def _check_settlement(channel: Channel, settle: SettleExpiry) -> None:
+    price = channel.chain.settlement(settle.underlying, settle.expiry)
+    if price is None:
+        raise SettlementInvalid(f"{settle.underlying} {settle.expiry} has no confirmed settlement price here yet")
+    if price != settle.price:
+        raise SettlementInvalid(f"{settle.underlying} {settle.expiry} settled at {price}, not {settle.price}")
+
+
+def _check_intent(channel: Channel, operation: Close | Reopen, now: int) -> None:
+    if not now < operation.valid_until <= now + MAX_VALIDITY:
+        raise IntentInvalid(f"valid until {operation.valid_until}, allowed {now + 1} to {now + MAX_VALIDITY}")
+    if isinstance(operation, Reopen) and operation.payments != channel.chain.paid:
+        raise IntentInvalid(f"it folds in payments {operation.payments}, confirmed are {channel.chain.paid}")
+
+
+def _check_margin(channel: Channel, state: State, book: Book, *, withdraws: bool, by: Party) -> None:
+    if withdraws and state.collateral < 0:
+        raise WithdrawalInvalid("it exceeds the collateral in the channel")
+    before = reports(channel, *channel.base)
+    after = reports(channel, state, book)
+    for party in Party:
+        was, is_ = before[party], after[party]
+        worse = is_.initial_margin - is_.equity > was.initial_margin - was.equity
+        if was.equity < was.maintenance_margin and is_.maintenance_margin > was.maintenance_margin:
+            raise ReduceOnly(party, was.maintenance_margin, is_.maintenance_margin)
+        if is_.equity < is_.initial_margin and (worse or (withdraws and party is by)):
+            raise MarginShortfall(
+                party, is_.equity, is_.initial_margin, is_.initial_margin - is_.equity, channel.terms.decimals
+            )

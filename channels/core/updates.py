@@ -1,0 +1,153 @@
+"""From one agreed state to the next: proposing, answering, and whose turn it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..errors import Equivocation, InvariantBroken, NotYourTurn, RuleViolation, UnexpectedMessage
+from ..model import HalfSigned, promote
+from ..wire import messages as m
+from . import events as e
+from . import notices as n
+from . import records as r
+from . import rules
+from .apply import apply
+from .channel import Channel, Outstanding, Signing
+from .commands import Send, Sign
+from .outcome import (
+    Outcome,
+    Step,
+    agree,
+    check_may_sign,
+    note_version,
+    pass_turn_if_wanted,
+    proposal_message,
+    refuse,
+    take_turn,
+)
+
+
+def proposal_wanted(channel: Channel, event: e.ProposalWanted) -> Step:
+    check_may_sign(channel)
+    if not channel.my_turn:
+        raise NotYourTurn(channel.turn)
+    base, book = channel.base
+    state, after = apply(
+        channel.id,
+        base,
+        book,
+        event.operations,
+        proposer=channel.me,
+        version=rules.next_version(channel),
+        salt=event.salt,
+        decimals=channel.terms.decimals,
+    )
+    rules.judge(channel, event.operations, state, after, proposer=channel.me, now=event.now, view=None)
+    signing = Signing(state, after, event.operations, theirs=None)
+    return Step(replace(channel, signing=signing), (Sign(state),))
+
+
+def proposal_seen(channel: Channel, event: e.ProposalSeen) -> Step:
+    state = event.half.state
+    if state.version <= channel.version:
+        return repeat_answer(channel, event)
+    if channel.my_turn:
+        raise NotYourTurn(channel.turn)
+    channel = note_version(channel, state.version)
+    try:
+        check_may_sign(channel)
+        rules.judge(
+            channel,
+            event.operations,
+            state,
+            event.half.book,
+            proposer=channel.me.other,
+            now=event.now,
+            view=event.view,
+        )
+    except RuleViolation as refused:
+        return refuse(channel, state.version, refused)
+    signing = Signing(state, event.half.book, event.operations, theirs=event.half)
+    return Step(replace(channel, signing=signing), (Sign(state),))
+
+
+def proposal_broken(channel: Channel, event: e.ProposalBroken) -> Step:
+    if channel.my_turn:
+        raise NotYourTurn(channel.turn)
+    return refuse(note_version(channel, event.version), event.version, event.violation)
+
+
+def repeat_answer(channel: Channel, event: e.ProposalSeen) -> Step:
+    """A proposal that is agreed already: our Accept was lost, so it is sent again, byte for byte."""
+    for agreed in (channel.agreed, channel.closing):
+        if agreed and agreed.version == event.half.state.version:
+            if agreed.state != event.half.state:
+                raise Equivocation(agreed.version)
+            return Step(channel, (Send(m.Accept(channel.id, agreed.version, agreed.signatures[channel.me])),))
+    return Step(channel)
+
+
+def signature_made(channel: Channel, event: e.SignatureMade) -> Step:
+    signing = channel.signing
+    if signing is None or signing.state.version != event.version:
+        raise InvariantBroken("signatures answer a Sign command", f"version {event.version}")
+    outcome = Outcome(replace(channel, signing=None))
+    if signing.theirs is None:
+        half = _half(channel, signing, event.signature)
+        outcome.persist(r.Signed(half, signing.operations))
+        outcome.channel = replace(outcome.channel, in_flight=event.version)
+        outcome.send(proposal_message(channel, Outstanding(half, signing.operations)))
+        return outcome.done()
+    agreed = promote(signing.theirs, event.signature)
+    outcome.persist(r.Signed(_half(channel, signing, event.signature), signing.operations))
+    outcome.persist(r.StateAgreed(agreed, signing.operations))
+    outcome.send(m.Accept(channel.id, event.version, event.signature))
+    outcome.notify(n.Updated(agreed, signing.operations, channel.me.other))
+    return outcome.done()
+
+
+def accept_seen(channel: Channel, event: e.AcceptSeen) -> Step:
+    out = next((o for o in channel.outstanding if o.version == event.version), None)
+    if out is None or event.version <= channel.agreed_version:
+        if event.version <= channel.version:
+            return Step(channel)
+        raise UnexpectedMessage(f"Accept({event.version})", channel.phase.value)
+    outcome = Outcome(channel)
+    agree(outcome, promote(out.half, event.signature), out)
+    pass_turn_if_wanted(outcome)
+    return outcome.done()
+
+
+def reject_seen(channel: Channel, event: e.RejectSeen) -> Step:
+    if event.version != channel.in_flight:
+        if event.version <= channel.signed:
+            return Step(channel)
+        raise UnexpectedMessage(f"Reject({event.version})", channel.phase.value)
+    outcome = Outcome(replace(channel, in_flight=0))
+    outcome.notify(n.PeerRefused(event.version, event.code, event.reason))
+    pass_turn_if_wanted(outcome)
+    return outcome.done()
+
+
+def turn_needed(channel: Channel, event: e.TurnNeeded) -> Step:
+    return Step(channel) if channel.my_turn else Step(channel, (Send(m.WantTurn(channel.id)),))
+
+
+def turn_wanted_seen(channel: Channel, event: e.TurnWantedSeen) -> Step:
+    if not channel.my_turn:
+        return Step(channel)
+    outcome = Outcome(replace(channel, turn_wanted=True))
+    pass_turn_if_wanted(outcome)
+    return outcome.done()
+
+
+def turn_passed_seen(channel: Channel, event: e.TurnPassedSeen) -> Step:
+    if event.turn <= channel.turn:
+        return Step(channel)
+    outcome = Outcome(channel)
+    take_turn(outcome, event.turn)
+    return outcome.done()
+
+
+def _half(channel: Channel, signing: Signing, signature: bytes) -> HalfSigned:
+    return HalfSigned(signing.state, signing.book, channel.me, signature)

@@ -1,0 +1,157 @@
+"""What follows from a channel's state without changing it: what to do on-chain, what to propose, what it waits for.
+
+Duties are computed from what is, not remembered from what happened: a node that crashed, or missed a block, or sent a
+transaction that was never mined, finds the same duty again at the next look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..model import EMPTY_BOOK, Acknowledge, Agreed, Book, Intent, Operation, SettleExpiry, State
+from .channel import Channel
+from .phases import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Register this newer agreed state before the dispute's deadline."""
+
+    agreed: Agreed
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitClose:
+    """Bring the agreed CLOSE on-chain before it expires."""
+
+    agreed: Agreed
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitReopen:
+    """Bring the agreed REOPEN on-chain before it expires."""
+
+    agreed: Agreed
+
+
+@dataclass(frozen=True, slots=True)
+class CollectWithdrawal:
+    """Register the agreed state that authorises a withdrawal of ours which is not paid yet."""
+
+    agreed: Agreed
+
+
+@dataclass(frozen=True, slots=True)
+class FixPrice:
+    """Learn an expired leg's settlement price from the source, or pin it. `book` is that of the registered `state`."""
+
+    state: State | None
+    book: Book
+    underlying: str
+    expiry: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Every leg of the final state has expired and has its price: pay out. `state` None: only deposits go back."""
+
+    state: State | None
+    book: Book
+
+
+Duty = Answer | SubmitClose | SubmitReopen | CollectWithdrawal | FixPrice | Settle
+
+
+def duties(channel: Channel) -> tuple[Duty, ...]:
+    """Return what should be done on-chain now, by the time of the latest confirmed block."""
+    chain, phase = channel.chain, channel.phase
+    if phase is Phase.CLOSED:
+        return ()
+    closing = channel.closing
+    if closing and chain.time <= closing.state.valid_until:
+        if closing.state.intent is Intent.CLOSE:
+            return (SubmitClose(closing),)
+        if phase in (Phase.DISPUTED, Phase.SETTLING):
+            return (SubmitReopen(closing),)
+    agreed = channel.agreed
+    if phase is Phase.DISPUTED and agreed and agreed.version > chain.version:
+        return (Answer(agreed, chain.deadline),)
+    if phase is Phase.SETTLING:
+        return _settling_duties(channel)
+    found: list[Duty] = list(_missing_prices(channel, *channel.base))
+    me = channel.me
+    if agreed and agreed.version > chain.version and agreed.state.withdrawals[me] > chain.paid[me]:
+        found.append(CollectWithdrawal(agreed))
+    return tuple(found)
+
+
+def _settling_duties(channel: Channel) -> tuple[Duty, ...]:
+    final = final_state(channel)
+    if final is None:
+        return ()
+    state, book = final
+    missing = _missing_prices(channel, state, book)
+    if missing:
+        return missing
+    return (Settle(state, book),) if book.last_expiry <= channel.chain.time else ()
+
+
+def final_state(channel: Channel) -> tuple[State | None, Book] | None:
+    """Return the registered state with its book, or None if its book is not known here."""
+    registered = channel.chain.registered
+    if registered is None:
+        return None, EMPTY_BOOK
+    return next(((state, book) for state, book in channel.known() if state == registered), None)
+
+
+def _missing_prices(channel: Channel, state: State | None, book: Book) -> tuple[FixPrice, ...]:
+    due = dict.fromkeys(leg.key[:2] for leg in book.legs if leg.expiry <= channel.chain.time)
+    return tuple(
+        FixPrice(state, book, underlying, expiry)
+        for underlying, expiry in due
+        if channel.chain.settlement(underlying, expiry) is None
+    )
+
+
+def housekeeping(channel: Channel) -> tuple[Operation, ...]:
+    """Return the facts that the turn holder should get agreed: confirmed deposits and payments, settled expiries."""
+    if channel.phase is not Phase.OPEN or channel.bar is not None:
+        return ()
+    state, book = channel.base
+    deposits = state.deposits if state else (0, 0)
+    withdrawals = state.withdrawals if state else (0, 0)
+    chain = channel.chain
+    operations: list[Operation] = []
+    unknown_payment = any(paid > known for paid, known in zip(chain.paid, withdrawals, strict=True))
+    if unknown_payment or any(new > old for new, old in zip(chain.deposits, deposits, strict=True)):
+        confirmed = tuple(max(new, old) for new, old in zip(chain.deposits, deposits, strict=True))
+        operations.append(Acknowledge((confirmed[0], confirmed[1]), chain.paid))
+    for underlying, expiry in dict.fromkeys(leg.key[:2] for leg in book.legs):
+        price = chain.settlement(underlying, expiry)
+        if price is not None:
+            operations.append(SettleExpiry(underlying, expiry, price))
+    return tuple(operations)
+
+
+def waiting_for(channel: Channel) -> str:
+    """Return in one sentence what the channel waits for, for logs and for people."""
+    chain = channel.chain
+    match channel.phase:
+        case Phase.CLOSED:
+            return "nothing: the channel is closed and paid"
+        case Phase.OPENING:
+            return "the peer to accept the terms"
+        case Phase.PROPOSED:
+            return f"the peer's answer to version {channel.in_flight}"
+        case Phase.DISPUTED:
+            return f"the dispute's deadline, in {chain.deadline - chain.time} s"
+        case Phase.SETTLING:
+            final = final_state(channel)
+            if final is None:
+                return "the book of the registered state, which this store does not hold"
+            left = final[1].last_expiry - chain.time
+            return f"the last expiry, in {left} s" if left > 0 else "settlement prices, then anyone settles"
+    if channel.bar:
+        return f"version {channel.bar.version} to be mined, or to expire at {channel.bar.valid_until}"
+    return "an operation by " + ("us: we hold the turn" if channel.my_turn else "the peer, who holds the turn")

@@ -1,0 +1,126 @@
+"""Our seat at one channel: the core's machine with a key beside it.
+
+What the peer says is authenticated here before the core hears it, and what the core wants signed is signed here and
+stepped on. What comes out is Persist, Send and Notify, to be carried out in that order by whoever drives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_never
+
+from ..core import events as e
+from ..core.apply import apply
+from ..core.channel import Channel
+from ..core.commands import Effect, Sign
+from ..core.machine import Step, step
+from ..errors import KeyUnusable, RuleViolation, UnexpectedMessage, WrongChannel
+from ..model import HalfSigned, Leg, Marks, Operation
+from ..seal import Signer, check_agreed, check_party, state_digest
+from ..wire import messages as m
+
+Market = Callable[[tuple[Leg, ...], int], Marks | None]
+"""The owner's own view: marks that cover exactly these legs at this unix time, or None where it has none."""
+
+
+def no_market(legs: tuple[Leg, ...], now: int) -> Marks | None:
+    """The view of an owner who has none: it judges no mark of the peer's, so it accepts none."""
+    return None
+
+
+class Seat:
+    """One party's machine for one channel. Every method returns the effects to carry out, in order.
+
+    If an effect cannot be carried out (a full disk), the seat must be thrown away and replayed from the journal.
+    """
+
+    def __init__(self, channel: Channel, signer: Signer, market: Market = no_market) -> None:
+        if signer.address != channel.terms.signers[channel.me]:
+            raise KeyUnusable(f"{signer.address} is not the signer of party {channel.me}")
+        self.channel, self.market = channel, market
+        self._signer = signer
+
+    def act(self, event: e.Event) -> list[Effect]:
+        """Step on an event of our side or of the chain. Raises the rule it breaks; then nothing has happened."""
+        return self._carry_on(step(self.channel, event))
+
+    def propose(self, operations: tuple[Operation, ...], salt: bytes, now: int) -> list[Effect]:
+        """Half-sign the state that these operations lead to, and send it. Raises the rule it breaks."""
+        return self.act(e.ProposalWanted(operations, salt, now))
+
+    def receive(self, message: m.ChannelMessage, now: int) -> list[Effect]:
+        """Step on a message of the peer's. Raises the RuleViolation that ends the connection."""
+        if message.channel != self.channel.id:
+            raise WrongChannel(self.channel.id.hex(), message.channel.hex())
+        match message:
+            case m.Propose():
+                return self.act(self._read_proposal(message, now))
+            case m.Accept(_, version, signature):
+                return self._receive_accept(version, signature)
+            case m.Reject(_, version, code, reason):
+                return self.act(e.RejectSeen(version, code, reason))
+            case m.WantTurn():
+                return self.act(e.TurnWantedSeen())
+            case m.PassTurn(_, turn):
+                return self.act(e.TurnPassedSeen(turn))
+            case m.Resume(_, turn, signed, agreed):
+                if agreed is not None:
+                    if agreed.state.channel != self.channel.id:
+                        raise WrongChannel(self.channel.id.hex(), agreed.state.channel.hex())
+                    check_agreed(self.channel.deployment, self.channel.terms, agreed)
+                return self.act(e.ResumeSeen(turn, signed, agreed))
+            case m.OpenAccepted():
+                return self.act(e.TermsConfirmed())
+            case m.OpenRefused():
+                raise UnexpectedMessage("OpenRefused", self.channel.phase.value)
+            case _:
+                assert_never(message)
+
+    def _read_proposal(self, message: m.Propose, now: int) -> e.Event:
+        """Compute the peer's state from its operations, and check that this is what it signed."""
+        channel = self.channel
+        for agreed in (channel.agreed, channel.closing):
+            if agreed and agreed.version == message.version:
+                # It is agreed already: the signature decides whether this is a repetition or another state.
+                check_party(channel.deployment, channel.terms, agreed.state, channel.me.other, message.signature)
+                half = HalfSigned(agreed.state, agreed.book, channel.me.other, message.signature)
+                return e.ProposalSeen(half, message.operations, now, None)
+        base, book = channel.base
+        try:
+            state, after = apply(
+                channel.id,
+                base,
+                book,
+                message.operations,
+                proposer=channel.me.other,
+                version=message.version,
+                salt=message.salt,
+                decimals=channel.terms.decimals,
+            )
+        except RuleViolation as broken:
+            return e.ProposalBroken(message.version, broken)
+        check_party(channel.deployment, channel.terms, state, channel.me.other, message.signature)
+        view = self.market(after.legs, now) if after.legs else None
+        return e.ProposalSeen(
+            HalfSigned(state, after, channel.me.other, message.signature), message.operations, now, view
+        )
+
+    def _receive_accept(self, version: int, signature: bytes) -> list[Effect]:
+        channel = self.channel
+        out = next((o for o in channel.outstanding if o.version == version), None)
+        if out is not None:
+            check_party(channel.deployment, channel.terms, out.half.state, channel.me.other, signature)
+        return self.act(e.AcceptSeen(version, signature))
+
+    def _carry_on(self, result: Step) -> list[Effect]:
+        effects: list[Effect] = []
+        for command in result.commands:
+            if isinstance(command, Sign):
+                signature = self._signer.sign(state_digest(result.channel.deployment, command.state))
+                signed = step(result.channel, e.SignatureMade(command.state.version, signature))
+                self.channel = signed.channel
+                effects += [c for c in signed.commands if not isinstance(c, Sign)]
+                return effects
+            effects.append(command)
+        self.channel = result.channel
+        return effects

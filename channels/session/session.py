@@ -1,0 +1,190 @@
+"""One connection to one peer, sans-IO: bytes in, effects out.
+
+A session cuts frames, shakes hands, and hands each message to the seat it is about. It owns no socket, no clock and no
+disk: whoever drives it carries out the effects in order, which is all that "persist, then speak" needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+
+from ..core import events as e
+from ..core.commands import Effect, Send
+from ..errors import (
+    BadSignature,
+    PeerFault,
+    RemoteProtocolError,
+    RuleViolation,
+    TermsRefused,
+    UnexpectedMessage,
+    WrongChannel,
+)
+from ..model import ZERO32, Address, ChannelId, Deployment, Terms
+from ..seal import Signer
+from ..wire import messages as m
+from ..wire.codec import decode, encode
+from ..wire.framing import FrameReader, frame
+from .handshake import Handshake, Role
+from .seat import Seat
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """An effect and the channel it is about."""
+
+    channel: ChannelId
+    effect: Effect
+
+
+@dataclass(frozen=True, slots=True)
+class PeerKnown:
+    """The handshake is done; `peer` is who signed."""
+
+    peer: Address
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningRefused:
+    """The peer's policy refuses the terms we asked for."""
+
+    channel: ChannelId
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Bytes of the handshake to send now."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    """The connection is over: send `farewell`, close, and carry out nothing more. Always the last output."""
+
+    error: RemoteProtocolError | PeerFault
+    farewell: bytes
+
+
+Output = Routed | PeerKnown | OpeningRefused | Reply | Hangup
+Opener = Callable[[Deployment, Terms], tuple[Seat, list[Effect]]]
+"""The owner's policy for terms that a peer proposes: a new seat and its effects, or TermsRefused."""
+
+
+def refuse_everything(deployment: Deployment, terms: Terms) -> tuple[Seat, list[Effect]]:
+    """The policy of an owner who opens no channels for others."""
+    raise TermsRefused("this node opens no channels for others")
+
+
+class Session:
+    """The bytes-in door of one connection.
+
+    `start()` gives the first bytes to send. `receive_data` returns outputs in order, each to be carried out before the
+    next; `to_bytes` frames the message of a Send. A peer that breaks a rule gets a Hangup as the last output, after the
+    effects of whatever it said rightly before; from then on the session returns nothing.
+    """
+
+    def __init__(
+        self,
+        signer: Signer,
+        role: Role,
+        nonce: bytes,
+        seats: MutableMapping[ChannelId, Seat],
+        *,
+        opener: Opener = refuse_everything,
+        expected: Address | None = None,
+        certificate: bytes = ZERO32,
+    ) -> None:
+        self._handshake = Handshake(signer, role, nonce, expected=expected, certificate=certificate)
+        self._frames = FrameReader()
+        self._seats, self._opener = seats, opener
+        self._over = False
+
+    @property
+    def peer(self) -> Address | None:
+        """Who is there; None until the handshake is done."""
+        return self._handshake.peer
+
+    def start(self) -> bytes:
+        """Return the first bytes to send."""
+        return self.to_bytes(self._handshake.greeting)
+
+    @staticmethod
+    def to_bytes(message: m.Message) -> bytes:
+        """Return a message framed for the wire."""
+        return frame(encode(message))
+
+    def seats_with_peer(self) -> list[Seat]:
+        """Return our seats at channels with this peer."""
+        return [seat for seat in self._seats.values() if self._counterparty(seat) == self.peer]
+
+    def receive_data(self, data: bytes, now: int) -> list[Output]:
+        """Take bytes from the wire at unix time `now`; return what follows, in order."""
+        outputs: list[Output] = []
+        if self._over:
+            return outputs
+        try:
+            for payload in self._frames.feed(data):
+                outputs += self._receive(decode(payload), now)
+        except PeerFault as fault:
+            outputs.append(Hangup(fault, b""))
+        except RuleViolation as violation:
+            farewell = self.to_bytes(m.Fault(violation.code, str(violation)[:512]))
+            outputs.append(Hangup(RemoteProtocolError(violation), farewell))
+        self._over = bool(outputs) and isinstance(outputs[-1], Hangup)
+        return outputs
+
+    def _receive(self, message: m.Message, now: int) -> list[Output]:
+        if isinstance(message, m.Fault):
+            raise PeerFault(message.code, message.reason)
+        if self.peer is None:
+            return self._shake(message)
+        match message:
+            case m.Greeting() | m.Hello():
+                raise UnexpectedMessage(type(message).__name__, "the handshake is done")
+            case m.Open(deployment, terms):
+                return self._receive_open(deployment, terms)
+            case m.OpenRefused(channel, code, reason):
+                self._seat(channel)
+                return [OpeningRefused(channel, code, reason)]
+            case _:
+                seat = self._seat(message.channel)
+                return [Routed(message.channel, effect) for effect in seat.receive(message, now)]
+
+    def _shake(self, message: m.Message) -> list[Output]:
+        hello = self._handshake.receive(message)
+        if hello is not None:
+            return [Reply(self.to_bytes(hello))]
+        assert self.peer is not None
+        outputs: list[Output] = [PeerKnown(self.peer)]
+        for seat in self.seats_with_peer():
+            outputs += [Routed(seat.channel.id, effect) for effect in seat.act(e.Connected())]
+        return outputs
+
+    def _receive_open(self, deployment: Deployment, terms: Terms) -> list[Output]:
+        channel = terms.channel_id(deployment)
+        known = self._seats.get(channel)
+        if known is not None:
+            seat = self._seat(channel)
+            return [Routed(channel, effect) for effect in seat.act(e.TermsRepeated())]
+        if self.peer not in terms.signers:
+            raise BadSignature(f"{self.peer} is no signer of the terms it proposes")
+        try:
+            seat, effects = self._opener(deployment, terms)
+        except TermsRefused as refused:
+            return [Routed(channel, Send(m.OpenRefused(channel, refused.code, str(refused)[:512])))]
+        self._seats[channel] = seat
+        return [Routed(channel, effect) for effect in effects]
+
+    def _seat(self, channel: ChannelId) -> Seat:
+        """Return the seat that a message names: one we have, with this very peer."""
+        seat = self._seats.get(channel)
+        if seat is None or self._counterparty(seat) != self.peer:
+            raise WrongChannel("one with this peer", channel.hex())
+        return seat
+
+    @staticmethod
+    def _counterparty(seat: Seat) -> Address:
+        return seat.channel.terms.signers[seat.channel.me.other]
