@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from ..core.facts import ClosedSeen, DepositSeen, PaymentSeen, RegisteredSeen, SettlementSeen
 from ..core.records import ChainSaid, Opened, Record, Signed, SigningFrozen, StateAgreed, TermsAccepted, TurnMoved
@@ -63,8 +62,16 @@ class Entry:
     body: bytes
 
     def link(self, previous: bytes) -> bytes:
-        """Return keccak256(previous link ‖ kind ‖ body): one flipped, lost or moved entry breaks every later link."""
-        return keccak(previous + bytes((self.kind,)) + self.body)
+        """Return keccak256(previous link ‖ kind ‖ version ‖ digest ‖ body), without the parts that are None.
+
+        One flipped, lost or moved entry breaks its own link and every later one.
+        """
+        return keccak(b"".join((previous, bytes((self.kind,)), self.version_key or b"", self.digest or b"", self.body)))
+
+    @property
+    def version_key(self) -> bytes | None:
+        """The version in eight bytes, big-endian: SQLite's integers are signed."""
+        return None if self.version is None else self.version.to_bytes(8, "big")
 
 
 FIRST_LINK = ZERO32
@@ -88,23 +95,23 @@ def encode_record(channel: ChannelId, record: Record) -> Entry:
     return Entry(_NUMBER[type(record)], state.version, state_struct_hash(state), body)
 
 
-def decode_records(path: str, rows: Iterable[tuple[Any, ...]]) -> list[Record]:
-    """Return the records of a channel's (kind, body, link) rows, in order; StoreCorrupt at the first damaged one."""
+def decode_records(path: str, entries: Iterable[tuple[Entry, bytes]]) -> list[Record]:
+    """Return the records of a channel's entries with their links, in order; StoreCorrupt at the first damaged one."""
     records: list[Record] = []
     link = FIRST_LINK
-    for kind, body, found in rows:
-        link = Entry(kind, None, None, body).link(link)
+    for entry, found in entries:
+        link = entry.link(link)
         if link != found:
             raise StoreCorrupt(path, f"record {len(records) + 1} of a channel is not the one that was written")
-        records.append(_decode(path, kind, body))
+        records.append(_decode(path, entry))
     return records
 
 
-def _decode(path: str, kind: int, body: bytes) -> Record:
+def _decode(path: str, entry: Entry) -> Record:
     try:
-        record: Record = unpack_with(RECORD, body, MAX_RECORD)
-        if _NUMBER[type(record)] != kind:
-            raise MalformedMessage(f"a record of kind {_NUMBER[type(record)]} is filed as {kind}")
+        record: Record = unpack_with(RECORD, entry.body, MAX_RECORD)
+        if _NUMBER[type(record)] != entry.kind:
+            raise MalformedMessage(f"a record of kind {_NUMBER[type(record)]} is filed as {entry.kind}")
     except RuleViolation as broken:
         raise StoreCorrupt(path, f"a record does not decode: {broken}") from broken
     return record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from itertools import accumulate, islice
 
 from ..core.records import Record
 from ..errors import AlreadySigned, StoreFailed
@@ -52,11 +53,8 @@ class MemoryStore:
         with self._guard:
             self._require_open()
             entries = list(self._journal.get(channel, ()))
-        rows, link = [], FIRST_LINK
-        for entry in entries:
-            link = entry.link(link)
-            rows.append((entry.kind, entry.body, link))
-        return decode_records(self.path, rows)
+        links = accumulate(entries, lambda link, entry: entry.link(link), initial=FIRST_LINK)
+        return decode_records(self.path, zip(entries, islice(links, 1, None), strict=True))
 
     def cursor(self, deployment: Deployment) -> int:
         """Return the last block whose facts are journalled for this adjudicator; 0 at first."""

@@ -6,7 +6,7 @@ PRAGMA user_version = 1;
 
 -- One row per record, in the order of `position` over all channels and of `seq` within one.
 -- `version` (big-endian, because SQLite's integers are signed) and `digest` belong to the state in the record, if any.
--- `link` is keccak256(link of the row before ‖ kind ‖ body).
+-- `link` is keccak256(link of the row before ‖ kind ‖ version ‖ digest ‖ body).
 CREATE TABLE journal (
     position INTEGER PRIMARY KEY,
     channel BLOB NOT NULL CHECK (length(channel) = 32),
@@ -64,7 +64,8 @@ BEGIN
 END;
 
 CREATE TRIGGER cursor_never_goes_back BEFORE UPDATE ON cursor
-WHEN NEW.block < OLD.block OR NEW.chain_id <> OLD.chain_id OR NEW.adjudicator <> OLD.adjudicator OR NEW.rowid <> OLD.rowid
+WHEN NEW.block < OLD.block OR NEW.rowid <> OLD.rowid
+    OR NEW.chain_id <> OLD.chain_id OR NEW.adjudicator <> OLD.adjudicator
 BEGIN
     SELECT RAISE(ABORT, 'cursor: never backwards');
 END;

@@ -38,6 +38,7 @@ APPLICATION_ID = 0x4F504348
 
 _LAST = "SELECT seq, link FROM journal WHERE channel = ? ORDER BY seq DESC LIMIT 1"
 _APPEND = "INSERT INTO journal (channel, seq, kind, version, digest, body, link) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_JOURNAL = "SELECT kind, version, digest, body, link FROM journal WHERE channel = ? ORDER BY seq"
 _SIGNED = f"SELECT digest FROM journal WHERE channel = ? AND version = ? AND kind = {SIGNED}"
 
 
@@ -91,11 +92,12 @@ class SqliteStore:
         with self._writing() as connection:
             seq, link = connection.execute(_LAST, (channel,)).fetchone() or (0, FIRST_LINK)
             for entry in entries:
-                version = None if entry.version is None else entry.version.to_bytes(8, "big")
-                if entry.kind == SIGNED and _is_signed(connection, channel, version, entry):
+                if entry.kind == SIGNED and _is_signed(connection, channel, entry):
                     continue
                 seq, link = seq + 1, entry.link(link)
-                connection.execute(_APPEND, (channel, seq, entry.kind, version, entry.digest, entry.body, link))
+                connection.execute(
+                    _APPEND, (channel, seq, entry.kind, entry.version_key, entry.digest, entry.body, link)
+                )
 
     def channels(self) -> list[ChannelId]:
         """Return the channels known, oldest first."""
@@ -104,8 +106,8 @@ class SqliteStore:
 
     def records(self, channel: ChannelId) -> list[Record]:
         """Return a channel's records in the order of appending; none for a channel that is not known."""
-        rows = self._read("SELECT kind, body, link FROM journal WHERE channel = ? ORDER BY seq", channel)
-        return decode_records(self.path, rows)
+        rows = self._read(_JOURNAL, channel)
+        return decode_records(self.path, ((_entry(*columns), link) for *columns, link in rows))
 
     def cursor(self, deployment: Deployment) -> int:
         """Return the last block whose facts are journalled for this adjudicator; 0 at first."""
@@ -171,8 +173,12 @@ def _key(deployment: Deployment) -> tuple[bytes, bytes]:
     return deployment.chain_id.to_bytes(32, "big"), bytes(deployment.adjudicator)
 
 
-def _is_signed(connection: sqlite3.Connection, channel: ChannelId, version: bytes | None, entry: Entry) -> bool:
-    known = connection.execute(_SIGNED, (channel, version)).fetchone()
+def _entry(kind: int, version: bytes | None, digest: bytes | None, body: bytes) -> Entry:
+    return Entry(kind, None if version is None else int.from_bytes(version, "big"), digest, body)
+
+
+def _is_signed(connection: sqlite3.Connection, channel: ChannelId, entry: Entry) -> bool:
+    known = connection.execute(_SIGNED, (channel, entry.version_key)).fetchone()
     if known is not None and known[0] != entry.digest:
         raise AlreadySigned(entry.version or 0)
     return known is not None
