@@ -1,0 +1,148 @@
+"""The embedded EVM: py-evm behind eth-tester behind web3's provider interface, with a clock of its own.
+
+eth-tester stamps blocks with wall time and lets calls see the last block's; here each block gets the virtual time, set
+under one lock with the transaction it is for, and a call sees the virtual time even where no block carries it yet.
+What goes wrong comes back as a JSON-RPC error, as from a node, so that clients meet one kind of failure everywhere.
+
+Needs the extra `local`; only `channels.chain.local` imports it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from eth_tester import EthereumTester
+from eth_tester.backends.pyevm.main import PyEVMBackend
+from eth_tester.exceptions import BlockNotFound, TransactionFailed
+from eth_tester.exceptions import ValidationError as TesterRefusal
+from eth_utils.exceptions import ValidationError as EvmRefusal
+from web3 import Web3
+from web3.providers.eth_tester import EthereumTesterProvider
+from web3.types import RPCEndpoint, RPCResponse
+
+from ..errors import InvalidValue, InvariantBroken
+from ..model import Address
+from .account import KeyAccount
+
+CHAIN_ID = 131_277_322_940_537
+"""eth-tester's; it is a constant there."""
+GAS_LIMIT = 30_000_000
+
+_ESTIMATE_TOLERANCE = 500
+_REVERTED = 3
+_REFUSED = -32_000
+
+
+class ClockedProvider(EthereumTesterProvider):
+    """An in-process node with one rich account, whose blocks carry the time they are told."""
+
+    def __init__(self, start_time: int, rich: Address, wei: int) -> None:
+        genesis = PyEVMBackend.generate_genesis_params({"timestamp": start_time - 1, "gas_limit": GAS_LIMIT})
+        alloc = {bytes(rich): {"balance": wei, "nonce": 0, "code": b"", "storage": {}}}
+        self._backend = PyEVMBackend(genesis_parameters=genesis, genesis_state=alloc)
+        super().__init__(EthereumTester(self._backend))
+        self.lock = threading.RLock()
+        self.chain_id = CHAIN_ID
+        self._web3 = Web3(self, middleware=())
+        self._time = start_time - 1
+        self.mine(start_time)
+
+    @property
+    def now(self) -> int:
+        """The virtual time: at least the newest block's, unix seconds."""
+        return self._time
+
+    @property
+    def head_time(self) -> int:
+        """The newest block's timestamp."""
+        return int(self._chain.get_canonical_head().timestamp)
+
+    def set_time(self, time: int) -> None:
+        """Move the clock without mining: the next transaction is mined at exactly `time`, if that is a new second."""
+        with self.lock:
+            if time < self._time:
+                raise InvalidValue("time", time, f"the chain's clock already shows {self._time}")
+            self._time = time
+
+    def mine(self, time: int) -> None:
+        """Mine an empty block at `time`, or one second after the last block if that is later."""
+        with self.lock:
+            self.set_time(max(time, self._time))
+            self._stamp()
+            self._backend.mine_blocks(1)
+
+    def transact(self, account: KeyAccount, to: Address | None, *, value: int = 0, data: bytes = b"") -> Any:
+        """Send money, or create a contract (`to` None), and return the receipt: how the chain is furnished."""
+        with self.lock:
+            sender = Web3.to_checksum_address(account.address)
+            base = self._web3.eth.get_block("latest")["baseFeePerGas"]
+            transaction = {
+                "chainId": self.chain_id,
+                "nonce": self._web3.eth.get_transaction_count(sender),
+                "gas": GAS_LIMIT // 2,
+                "maxFeePerGas": 2 * base + 10**9,
+                "maxPriorityFeePerGas": 10**9,
+                "to": None if to is None else str(to),
+                "value": value,
+                "data": data,
+            }
+            sent = self._web3.eth.send_raw_transaction(account.sign_transaction(transaction).raw_transaction)
+            receipt = self._web3.eth.get_transaction_receipt(sent)
+            if receipt["status"] != 1:
+                raise InvariantBroken("the embedded chain can be furnished", f"a transaction to {to} failed")
+            return receipt
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """Answer one request, in virtual time; failures as JSON-RPC errors."""
+        with self.lock:
+            try:
+                return self._answer(method, params)
+            except TransactionFailed as failure:
+                return _error(_REVERTED, str(failure))
+            except (TesterRefusal, EvmRefusal, BlockNotFound) as refusal:
+                return _error(_REFUSED, str(refusal))
+
+    def _answer(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        if method == "eth_sendRawTransaction":
+            self._stamp()
+        elif method == "eth_estimateGas":
+            return {"jsonrpc": "2.0", "id": 1, "result": self._estimate(params[0])}
+        elif method == "eth_call" and self._time > self.head_time and params[1] == "latest":
+            self._stamp()
+            params = [params[0], "pending", *params[2:]]
+        return super().make_request(method, params)
+
+    def _estimate(self, message: Any) -> int:
+        """Search the least gas with which a call works in the block that would be mined now.
+
+        eth-tester's own search runs at wall time. TransactionFailed, with the reason, if all the gas is not enough.
+        """
+        self._stamp()
+        self._try(message, GAS_LIMIT)
+        low, high = 21_000, GAS_LIMIT
+        while high - low > _ESTIMATE_TOLERANCE:
+            middle = (low + high) // 2
+            try:
+                self._try(message, middle)
+            except (TransactionFailed, EvmRefusal):
+                low = middle
+            else:
+                high = middle
+        return high
+
+    def _try(self, message: Any, gas: int) -> None:
+        super().make_request(RPCEndpoint("eth_call"), [{**message, "gas": gas}, "pending"])
+
+    def _stamp(self) -> None:
+        """Give the pending block the virtual time, which must be a new second."""
+        self._time = max(self._time, self.head_time + 1)
+        self._chain.set_header_timestamp(self._time)
+
+    @property
+    def _chain(self) -> Any:
+        return self._backend.chain
+
+
+def _error(code: int, message: str) -> RPCResponse:
+    return {"jsonrpc": "2.0", "id": 1, "error": {"code": code, "message": message}}

@@ -1,0 +1,208 @@
+"""What the rest of the library asks of a chain, as one Protocol and the values that pass through it.
+
+Everything here is synchronous and may block for a network's time: the runtime calls it in worker threads. An action is
+first a value, a `Call`, so that the same object can be simulated, estimated, shown to a person, and only then sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+from ..core.facts import ChainFact
+from ..model import Address, Agreed, Book, ChannelId, Deployment, Party, State, Terms
+
+
+class ChannelPhase(IntEnum):
+    """A channel's phase as the adjudicator answers it. SETTLING begins in the deadline's own second."""
+
+    OPEN = 0
+    DISPUTED = 1
+    SETTLING = 2
+    CLOSED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block's number and its timestamp, unix seconds: the only clock that counts on-chain."""
+
+    number: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A fact about a channel, and the block whose logs state it."""
+
+    block: int
+    channel: ChannelId
+    fact: ChainFact
+
+
+@dataclass(frozen=True, slots=True)
+class OnChain:
+    """A channel as the adjudicator knows it at the newest block; all zero for one it never heard of.
+
+    `deadline` is the dispute's, unix seconds, 0 outside one; `registered` the struct hash of the registered state, zero
+    for none; `deposits` and `paid` cumulative token units per party. A closed channel keeps its phase and version only.
+    """
+
+    phase: ChannelPhase
+    version: int
+    deadline: int
+    registered: bytes
+    deposits: tuple[int, int]
+    paid: tuple[int, int]
+
+    @property
+    def pot(self) -> int:
+        """What the channel holds, in token units."""
+        return sum(self.deposits) - sum(self.paid)
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """Tokens that a call pulls from whoever sends it: `amount` in the token's units."""
+
+    token: Address
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a contract: nothing happens until it is sent. `name` is the entry point, `data` the ABI encoding."""
+
+    name: str
+    to: Address
+    data: bytes
+    spends: Spend | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A mined and successful transaction. `fee` is what it cost in wei; `call` the entry point's name."""
+
+    transaction: str
+    block: int
+    gas_used: int
+    fee: int
+    call: str
+
+
+class ChainCalls(Protocol):
+    """Builders, one per entry point: pure, no network. `terms` are the channel's; who may send what is protocol §3."""
+
+    def approve(self, token: Address, amount: int) -> Call:
+        """Let the adjudicator pull exactly `amount` token units from the sender."""
+
+    def deposit(self, terms: Terms, party: Party, amount: int) -> Call:
+        """Pull `amount` token units from the sender for `party`; sending it approves first what is missing."""
+
+    def checkpoint(self, terms: Terms, agreed: Agreed) -> Call:
+        """Register a newer state and pay its withdrawals; with a REOPEN, end the dispute."""
+
+    def challenge(self, terms: Terms, agreed: Agreed) -> Call:
+        """Start a dispute with a state, or answer one with a newer state."""
+
+    def challenge_registered(self, terms: Terms, state: State) -> Call:
+        """Start a dispute with exactly the registered state, which needs no signatures."""
+
+    def challenge_unsigned(self, terms: Terms) -> Call:
+        """Start a dispute where nothing was ever registered: unanswered, each party gets its deposits back."""
+
+    def close(self, terms: Terms, agreed: Agreed) -> Call:
+        """Pay out an agreed CLOSE."""
+
+    def pin(self, terms: Terms, state: State, book: Book, underlying: str, expiry: int) -> Call:
+        """Fix the price of an expired leg of the registered book."""
+
+    def settle(self, terms: Terms, state: State | None, book: Book) -> Call:
+        """Pay out the registered state; None and EMPTY_BOOK after an unanswered unsigned challenge."""
+
+    def pay(self, terms: Terms, state: State) -> Call:
+        """Pay withdrawals of the registered state that a missing deposit had blocked."""
+
+    def last_resort(self, terms: Terms, state: State | None) -> Call:
+        """Pay out the registered state as if its legs were worth nothing: the book is lost, the money is not."""
+
+    def claim(self, token: Address, owner: Address) -> Call:
+        """Pay `owner` what failed pushes of `token` left behind."""
+
+
+class Chain(ChainCalls, Protocol):
+    """A chain seen through one endpoint, acting with one account. Every method may block, and raises a ChainError.
+
+    Of these: RpcUnavailable if the endpoint does not answer, or not with Ethereum JSON-RPC; WrongChain before anything
+    is asked or sent; ContractMismatch if what answers is not the adjudicator.
+    """
+
+    @property
+    def deployment(self) -> Deployment:
+        """The adjudicator, and the id of the chain it is on."""
+
+    @property
+    def chain_id(self) -> int: ...
+
+    @property
+    def account(self) -> Address:
+        """Who sends, and pays the gas."""
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint as text for people: host only, since paths and user parts hold keys."""
+
+    # What is known
+
+    def head(self) -> Block: ...
+
+    def block(self, number: int) -> Block: ...
+
+    def facts(self, from_block: int, to_block: int) -> list[Located]:
+        """Return what the adjudicator's logs say in these blocks, both included, in the order they were written."""
+
+    def status(self, channel: ChannelId) -> OnChain: ...
+
+    def effective_settlement(self, terms: Terms, underlying: str, expiry: int) -> int:
+        """Return what the expiry settled at, WAD: pinned, else the price source's; 0 while there is none."""
+
+    def entitlements(self, terms: Terms, state: State | None, book: Book) -> tuple[int, int]:
+        """Return the token units each party would get if `state` settled now; TransactionReverted as `settle` is."""
+
+    def claimable(self, token: Address, owner: Address) -> int: ...
+
+    def decimals(self, token: Address) -> int: ...
+
+    def symbol(self, token: Address) -> str: ...
+
+    def balance_of(self, token: Address, owner: Address) -> int: ...
+
+    def allowance(self, token: Address, owner: Address) -> int:
+        """Return the token units that the adjudicator may still pull from `owner`."""
+
+    def native_balance(self, owner: Address) -> int:
+        """Return wei."""
+
+    def gas_price(self) -> int:
+        """Return the wei per gas that the next transaction would offer at most."""
+
+    def code(self, address: Address) -> bytes:
+        """Return the code at an address, empty for none."""
+
+    def verify_code(self, address: Address, artifact: str) -> None:
+        """Raise ContractMismatch unless the code is the shipped artifact's; immutables are not compared."""
+
+    # What is done
+
+    def simulate(self, call: Call) -> None:
+        """Run the call without sending it; TransactionReverted with the contract's reason if it would fail."""
+
+    def estimate(self, call: Call) -> int:
+        """Return the gas limit that `send` would set, which the wallet must afford at `gas_price`; less is used."""
+
+    def send(self, call: Call) -> Receipt:
+        """Send the call from `account` and wait until it is mined.
+
+        Raises TransactionReverted with the contract's reason, InsufficientFunds for gas or tokens (both before anything
+        is sent, where that can be known), TransactionPending if it is not mined in time.
+        """
