@@ -23,6 +23,7 @@ from ..model.option import MAX_PRICE, OptionKind
 from ..units import SECONDS_PER_YEAR, WAD
 from .fixed import INV_SQRT_2PI_Q120, exp_neg, ln_q120, scaled_tail, sqrt_years_q100_down
 
+_CALL = OptionKind.CALL
 LIMIT_Q72 = 10 << 72
 """Where a tail ends: N(-10) is 7.6e-24, and beyond it the option is its intrinsic, or all of A."""
 GUARD_BITS = 36
@@ -90,7 +91,7 @@ def total_vol_down(vol: int, root: int) -> int:
 
 def intrinsic(kind: OptionKind, forward: int, strike: int) -> int:
     """Return what exercise at `forward` pays per unit, WAD, exact."""
-    return max(0, forward - strike if kind == OptionKind.CALL else strike - forward)
+    return max(0, forward - strike if kind == _CALL else strike - forward)
 
 
 def price_down(kind: OptionKind, forward: int, ln_forward: int, strike: int, ln_strike: int, width: int) -> int:
@@ -98,10 +99,10 @@ def price_down(kind: OptionKind, forward: int, ln_forward: int, strike: int, ln_
     if forward < strike:
         near, far, _ = tails(forward, ln_strike - ln_forward, width)
         value = (near - far) >> GUARD_BITS if near > far else 0
-        return value if kind == OptionKind.CALL else value + strike - forward
+        return value if kind == _CALL else value + strike - forward
     near, far, _ = tails(strike, ln_forward - ln_strike, width)
     value = (near - far) >> GUARD_BITS if near > far else 0
-    return value + forward - strike if kind == OptionKind.CALL else value
+    return value + forward - strike if kind == _CALL else value
 
 
 def tails(lower: int, log_ratio: int, width: int) -> tuple[int, int, int]:
@@ -111,7 +112,7 @@ def tails(lower: int, log_ratio: int, width: int) -> tuple[int, int, int]:
     """
     if width == 0:
         return 0, 0, 0
-    # The two logarithms of nearly equal numbers may cross by their error of 3e-25; a negative moneyness has no meaning.
+    # That neighbouring integers keep their order under ln_q120 is not claimed; a negative moneyness has no meaning.
     moneyness = (log_ratio << 52) // width if log_ratio > 0 else 0  # below 2^179
     return tails_at(lower, moneyness, width >> 29)
 
@@ -153,9 +154,9 @@ def greeks_down(
     delta = (tail * WAD) // (forward << GUARD_BITS)  # tail below 2^129: product below 2^189
     if not below:
         delta_cash, delta = -delta_cash, -delta
-    if below and kind == OptionKind.PUT:
+    if below and kind != _CALL:
         value, delta_cash, delta = value + strike - forward, delta_cash - forward, delta - WAD
-    elif not below and kind == OptionKind.CALL:
+    elif not below and kind == _CALL:
         value, delta_cash, delta = value + forward - strike, delta_cash + forward, delta + WAD
     if decay == 0:
         return UnitGreeks(value, delta, delta_cash, 0, 0, 0, 0)

@@ -21,7 +21,7 @@ from .fixed import ln_q120, sqrt_years_q100_down
 from .policy import DEFAULT_POLICY, MarginPolicy, money_to_tokens_up
 from .report import Charges, Greeks, MarginReport, WorstScenario
 from .scenarios import shocked_forward, shocked_vols
-from .valuation import Position, greeks_of, positions, tokens_down, value_1e54
+from .valuation import Position, greeks_of, positions, tokens_down
 
 Scan = tuple[tuple[int, int], tuple[int, int]]
 """Per party: the worst row and its damped loss at 1e54, which may be negative."""
@@ -44,7 +44,7 @@ def margin(
     held = positions(book, t, spots)
     live = tuple(position for position in held if position.is_live)
     age = 0 if t is None else max(0, t - book.marks.time)
-    total = value_1e54(held)
+    total = sum(position.value for position in held)
     by_underlying = [(name, tuple(group)) for name, group in groupby(live, key=lambda p: p.leg.underlying)]
     scans = [(name, scan(group, policy, age)) for name, group in by_underlying]
     charges = replacement_cost([group for _, group in by_underlying], policy, decimals)
@@ -75,51 +75,56 @@ def margin(
 
 def scan(live: tuple[Position, ...], policy: MarginPolicy, age: int) -> Scan:
     """Return each party's worst row and damped loss at 1e54 over the grid, for live positions of one underlying."""
-    moved = scenario_values(live, policy, age)
-    base = value_1e54(live)
+    base = sum(position.value for position in live)
+    changes = [base - moved for moved in scenario_values(live, base, policy, age)]
     worst: list[tuple[int, int]] = []
     for sign in (1, -1):
-        # 1e54 -> 1e36, the loss rounded up, then exact to 1e54 again: 2^248 / 2^59.7 · 2^59.8.
+        # Down to 1e36 with the loss rounded up, then exactly up to 1e54 by the damping: below 2^189 · 2^60.
         losses = [
-            div_up(sign * (base - then), WAD) * row.damping for then, row in zip(moved, policy.scenarios, strict=True)
+            div_up(sign * change, WAD) * row.damping for change, row in zip(changes, policy.scenarios, strict=True)
         ]
         loss = max(losses)
         worst.append((losses.index(loss), loss))
     return worst[0], worst[1]
 
 
-def scenario_values(live: tuple[Position, ...], policy: MarginPolicy, age: int) -> list[int]:
-    """Return party 0's value at 1e54 under every row of the grid, for live positions of one underlying.
+def scenario_values(live: tuple[Position, ...], base: int, policy: MarginPolicy, age: int) -> list[int]:
+    """Return party 0's value at 1e54 under every row of the grid, for live positions of one underlying worth `base`.
 
     Discounts stay as they are: a horizon shortens the volatility's time only. One logarithm per expiry and spot factor
-    serves all strikes, one per strike serves all scenarios.
+    serves all strikes, one per strike serves all scenarios, one total volatility per leg, shock and horizon all spots.
     """
-    rows = policy.scenarios
-    totals = [0] * len(rows)
+    rows = [(i, row) for i, row in enumerate(policy.scenarios) if not row.is_base]
+    times = list({(row.vol_shock, row.horizon): None for _, row in rows})
+    time_of_row = [times.index((row.vol_shock, row.horizon)) for _, row in rows]
+    horizons = {horizon for _, horizon in times}
     forwards: dict[int, list[tuple[int, int]]] = {}
-    horizons = {row.horizon for row in rows}
+    totals = [0] * len(rows)
     for position in live:
         leg, ln_strike, notional = position.leg, position.ln_strike, position.notional
         kind, strike = leg.kind, leg.strike
         if leg.expiry not in forwards:
-            forwards[leg.expiry] = _shocked_forwards(position, policy)
+            forwards[leg.expiry] = _shocked_forwards(position, [row.spot_factor for _, row in rows])
         vols = shocked_vols(policy, position.vol, position.seconds, age)
-        roots = {h: sqrt_years_q100_down(max(0, position.seconds - h)) for h in horizons}
-        widths = {(shock, h): total_vol_down(vol, root) for shock, vol in vols.items() for h, root in roots.items()}
-        prices = [
-            price_down(kind, forward, ln_forward, strike, ln_strike, widths[row.vol_shock, row.horizon])
-            for row, (forward, ln_forward) in zip(rows, forwards[leg.expiry], strict=True)
+        roots = {horizon: sqrt_years_q100_down(max(0, position.seconds - horizon)) for horizon in horizons}
+        widths = [total_vol_down(vols[shock], roots[horizon]) for shock, horizon in times]
+        totals = [
+            total + notional * price_down(kind, forward, ln_forward, strike, ln_strike, widths[time])
+            for total, (forward, ln_forward), time in zip(totals, forwards[leg.expiry], time_of_row, strict=True)
         ]
-        totals = [total + notional * price for total, price in zip(totals, prices, strict=True)]
-    return totals
+    values = [base] * len(policy.scenarios)
+    for (i, _), total in zip(rows, totals, strict=True):
+        values[i] = total
+    return values
 
 
-def _shocked_forwards(position: Position, policy: MarginPolicy) -> list[tuple[int, int]]:
-    by_factor = {}
-    for factor in {row.spot_factor for row in policy.scenarios}:
+def _shocked_forwards(position: Position, factors: list[int]) -> list[tuple[int, int]]:
+    """Return (forward, its logarithm) for each factor, each distinct one computed once."""
+    found = {}
+    for factor in set(factors):
         forward = shocked_forward(position.spot, factor, position.ratio)
-        by_factor[factor] = (forward, ln_q120(forward))
-    return [by_factor[row.spot_factor] for row in policy.scenarios]
+        found[factor] = (forward, ln_q120(forward))
+    return [found[factor] for factor in factors]
 
 
 def gamma_move_down(unit: UnitGreeks, width: int, move: int) -> int:
@@ -148,7 +153,7 @@ def replacement_cost(
         for _, same_expiry in groupby(group, key=lambda p: p.leg.expiry):
             net_gamma = net_vega = 0
             for position in same_expiry:
-                unit = position.unit_greeks()
+                unit = position.unit
                 net_delta += position.notional * unit.delta_cash
                 net_gamma += position.notional * gamma_move_down(unit, position.width, policy.gamma_move)
                 net_vega += position.notional * unit.vega

@@ -14,20 +14,21 @@ from ..errors import OutOfBounds
 from ..model.book import Book
 from ..model.option import MAX_PRICE, Leg
 from ..units import SECONDS_PER_YEAR, WAD, div_toward_zero
-from .black import UnitGreeks, check_inputs, greeks_down, intrinsic, price_down, total_vol_down
+from .black import UnitGreeks, greeks_down, total_vol_down
 from .fixed import ln_q120, sqrt_years_q100_down
 from .report import Greeks
 from .scenarios import converge_down, forward_down
 
-WAD_CUBED_TO_WAD = WAD * WAD
+_1E54_TO_WAD = WAD * WAD
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
     """A leg with everything its valuation needs at one moment; `seconds` to expiry is 0 where it has passed.
 
-    `notional` = quantity · discount at 1e36, `ratio` and `discount` converged, `root` = sqrt(tau) in Q100, `width` =
-    total volatility in Q100, logarithms in Q120. An expired leg has forward = spot and discount 1.
+    `notional` = quantity · discount at 1e36, `ratio` and `discount` converged, `width` = total volatility in Q100,
+    logarithms in Q120, `unit` = undiscounted price and Greeks of one unit. An expired leg has forward = spot and
+    discount 1, and its price is the intrinsic.
     """
 
     leg: Leg
@@ -38,80 +39,70 @@ class Position:
     vol: int
     seconds: int
     notional: int
-    ln_forward: int
     ln_strike: int
-    root: int
     width: int
+    unit: UnitGreeks
 
     @property
     def is_live(self) -> bool:
         """Whether the leg has not expired: only then does it carry risk."""
         return self.seconds > 0
 
-    def price(self) -> int:
-        """Return the undiscounted price of one unit, WAD."""
-        if not self.seconds:
-            return intrinsic(self.leg.kind, self.forward, self.leg.strike)
-        return price_down(self.leg.kind, self.forward, self.ln_forward, self.leg.strike, self.ln_strike, self.width)
-
-    def unit_greeks(self) -> UnitGreeks:
-        """Return price and Greeks of one unit, undiscounted, WAD."""
-        return greeks_down(
-            self.leg.kind,
-            self.forward,
-            self.ln_forward,
-            self.leg.strike,
-            self.ln_strike,
-            self.width,
-            self.root,
-            self.seconds,
-        )
+    @property
+    def value(self) -> int:
+        """quantity · discount · price in party 0's view at 1e54, exact."""
+        return self.notional * self.unit.price
 
 
 def positions(book: Book, t: int | None = None, spots: Mapping[str, int] | None = None) -> tuple[Position, ...]:
-    """Return the book's legs ready to be valued at `t` (default: the marks' time) and `spots` (default: the marks').
+    """Return the book's legs valued at `t` (default: the marks' time) and `spots` (default: the marks').
 
     A `t` before the marks' time counts as the marks' time: a mark may run ahead of the block clock by 30 s. Raises
     OutOfBounds where a spot or a forward leaves the protocol's bounds.
     """
     marks = book.marks
     now = marks.time if t is None else max(t, marks.time)
-    moved = {mark.underlying: mark.spot for mark in marks.spots}
-    for underlying in moved:
-        if spots is not None and underlying in spots:
-            moved[underlying] = spots[underlying]
-        if not 1 <= moved[underlying] <= MAX_PRICE:
-            raise OutOfBounds("spot", moved[underlying], 1, MAX_PRICE)
+    given = spots or {}
+    spot_of = {mark.underlying: given.get(mark.underlying, mark.spot) for mark in marks.spots}
+    for spot in spot_of.values():
+        if not 1 <= spot <= MAX_PRICE:
+            raise OutOfBounds("spot", spot, 1, MAX_PRICE)
     expiries = {}
     for mark in marks.expiries:
-        left, span = mark.expiry - now, mark.expiry - marks.time
-        spot, ratio, discount = moved[mark.underlying], WAD, WAD
-        if left > 0:
+        left, span = max(mark.expiry - now, 0), mark.expiry - marks.time
+        ratio = discount = WAD
+        if left:
             ratio, discount = converge_down(mark.ratio, left, span), converge_down(mark.discount, left, span)
-        forward = forward_down(spot, ratio)
+        forward = forward_down(spot_of[mark.underlying], ratio)
         expiries[mark.underlying, mark.expiry] = (
-            (spot, ratio, discount, forward, ln_q120(forward)),
-            max(left, 0),
-            sqrt_years_q100_down(max(left, 0)),
+            left,
+            ratio,
+            discount,
+            forward,
+            ln_q120(forward),
+            sqrt_years_q100_down(left),
         )
-    found = []
-    for leg, mark_vol in zip(book.legs, marks.vols, strict=True):
-        (spot, ratio, discount, forward, ln_forward), seconds, root = expiries[leg.underlying, leg.expiry]
-        check_inputs(forward, leg.strike, mark_vol.vol, seconds)
-        width = total_vol_down(mark_vol.vol, root)
-        notional = leg.quantity * discount
+    held = []
+    for leg, vol_mark in zip(book.legs, marks.vols, strict=True):
+        left, ratio, discount, forward, ln_forward, root = expiries[leg.underlying, leg.expiry]
+        width = total_vol_down(vol_mark.vol, root)
         ln_strike = ln_q120(leg.strike)
-        found.append(
+        held.append(
             Position(
-                leg, spot, ratio, discount, forward, mark_vol.vol, seconds, notional, ln_forward, ln_strike, root, width
+                leg,
+                spot_of[leg.underlying],
+                ratio,
+                discount,
+                forward,
+                vol_mark.vol,
+                left,
+                leg.quantity * discount,
+                ln_strike,
+                width,
+                greeks_down(leg.kind, forward, ln_forward, leg.strike, ln_strike, width, root, left),
             )
         )
-    return tuple(found)
-
-
-def value_1e54(held: tuple[Position, ...]) -> int:
-    """Return Σ quantity · discount · price in party 0's view at 1e54, exact."""
-    return sum(position.notional * position.price() for position in held)
+    return tuple(held)
 
 
 def value(
@@ -121,7 +112,7 @@ def value(
 
     So the two sum to 0 or to -1. Raises OutOfBounds as `positions` does.
     """
-    exact = value_1e54(positions(book, t, spots))
+    exact = sum(position.value for position in positions(book, t, spots))
     return tokens_down(exact, decimals), tokens_down(-exact, decimals)
 
 
@@ -143,12 +134,12 @@ def greeks_of(held: tuple[Position, ...]) -> tuple[Greeks, ...]:
         row = sums.setdefault(position.leg.underlying, [0] * 6)
         if not position.is_live:
             continue
-        unit = position.unit_greeks()
+        unit = position.unit
         discount_carry = unit.price * (WAD - position.discount) * SECONDS_PER_YEAR // position.seconds
         for i, amount in enumerate((unit.delta, unit.delta_cash, unit.gamma_cash, unit.vega, unit.theta)):
             row[i] += position.notional * amount
         row[5] += position.leg.quantity * discount_carry
     return tuple(
-        Greeks(underlying, *(div_toward_zero(amount, WAD_CUBED_TO_WAD) for amount in row))
+        Greeks(underlying, *(div_toward_zero(amount, _1E54_TO_WAD) for amount in row))
         for underlying, row in sums.items()
     )
