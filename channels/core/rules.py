@@ -70,7 +70,7 @@ def judge(
     _check_version(channel, state.version, proposer)
     exclusive = [op for op in operations if isinstance(op, EXCLUSIVE)]
     if proposer is channel.me and exclusive:
-        _check_exclusive(channel)
+        check_exclusive(channel)
     for operation in operations:
         _check_phase(channel, operation)
         match operation:
@@ -113,7 +113,8 @@ def _check_version(channel: Channel, version: int, proposer: Party) -> None:
         raise VersionSkipTooLarge(version, floor)
 
 
-def _check_exclusive(channel: Channel) -> None:
+def check_exclusive(channel: Channel) -> None:
+    """Raise OutstandingProposal while a half-signed trade, withdrawal, close or reopen of ours is not superseded."""
     for out in channel.outstanding:
         if any(isinstance(op, EXCLUSIVE) for op in out.operations) and out.version > channel.version:
             expired_close = out.half.state.valid_until and out.half.state.valid_until < channel.chain.time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import TermsRefused
@@ -61,6 +62,44 @@ class Terms:
         for name in ("policy", "salt"):
             value = getattr(self, name)
             _require(isinstance(value, bytes) and len(value) == 32, f"{name} must have thirty-two bytes")
+
+    @classmethod
+    def between(
+        cls,
+        one: Address,
+        other: Address,
+        *,
+        token: Address,
+        decimals: int,
+        source: Address,
+        policy: bytes,
+        salt: bytes,
+        last_resort: int,
+        owners: Mapping[Address, Address] | None = None,
+        engine: Address = ZERO_ADDRESS,
+        challenge_period: int = 86_400,
+        cure_period: int = 21_600,
+        grace: int = 14_400,
+        spot_max_age: int = 3_600,
+    ) -> Terms:
+        """Build terms between two signers given in any order; an owner is its signer where `owners` names no other."""
+        signers = (min(one, other), max(one, other))
+        paid = tuple((owners or {}).get(signer, signer) for signer in signers)
+        return cls(
+            signers,
+            (paid[0], paid[1]),
+            token,
+            decimals,
+            source,
+            engine,
+            policy,
+            challenge_period,
+            cure_period,
+            grace,
+            spot_max_age,
+            last_resort,
+            salt,
+        )
 
     def encode(self) -> bytes:
         """Return the ABI encoding: fifteen static words, in the order of the contract's struct."""

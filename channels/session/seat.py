@@ -14,7 +14,7 @@ from ..core.apply import apply
 from ..core.channel import Channel
 from ..core.commands import Effect, Sign
 from ..core.machine import Step, step
-from ..errors import KeyUnusable, RuleViolation, UnexpectedMessage, WrongChannel
+from ..errors import InvalidBook, KeyUnusable, RuleViolation, UnexpectedMessage, WrongChannel
 from ..model import HalfSigned, Leg, Marks, Operation
 from ..seal import Signer, check_agreed, check_party, state_digest
 from ..wire import messages as m
@@ -100,10 +100,18 @@ class Seat:
         except RuleViolation as broken:
             return e.ProposalBroken(message.version, broken)
         check_party(channel.deployment, channel.terms, state, channel.me.other, message.signature)
-        view = self.market(after.legs, now) if after.legs else None
+        view = self._view(after.legs, now)
         return e.ProposalSeen(
             HalfSigned(state, after, channel.me.other, message.signature), message.operations, now, view
         )
+
+    def _view(self, legs: tuple[Leg, ...], now: int) -> Marks | None:
+        """Return the market's marks cut to these legs; a market that lacks one of them has no view."""
+        marks = self.market(legs, now) if legs else None
+        try:
+            return marks.covering(legs) if marks else None
+        except InvalidBook:
+            return None
 
     def _receive_accept(self, version: int, signature: bytes) -> list[Effect]:
         channel = self.channel

@@ -1,0 +1,1 @@
+"""The only room where trio lives: nodes, connections, the watcher, clocks and keys."""

@@ -1,0 +1,67 @@
+"""What a node's owner decides once: whom to trust, how long to wait, what to do without being asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..core.channel import MarkPolicy
+from ..errors import TermsRefused
+from ..model import ZERO_ADDRESS, Address, Deployment, Terms
+from ..risk import DEFAULT_POLICY, MarginPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """A node's policy. Seconds throughout; the defaults suit a chain that has never been down for an hour.
+
+    `tokens` (with their decimals) and `sources` are those that terms proposed by a peer may name: empty refuses every
+    such proposal. Terms that the owner proposes itself are checked for the rest only.
+    """
+
+    tokens: Mapping[Address, int] = field(default_factory=dict)
+    sources: frozenset[Address] = frozenset()
+    policies: tuple[MarginPolicy, ...] = (DEFAULT_POLICY,)
+    mark_policy: MarkPolicy = field(default_factory=MarkPolicy)
+    min_challenge: int = 3_600
+    """Shorter than the chain's worst outage, and a dispute could pass unseen."""
+    confirmations: int = 0
+    """How many blocks must stand on top of one before its facts count."""
+    poll: float = 1.0
+    reply_timeout: float = 30.0
+    close_validity: int = 600
+    """How long a CLOSE or REOPEN of ours stays valid; meanwhile nothing is signed above it."""
+    answer: bool = True
+    """Answer a stale challenge with the newest agreed state."""
+    settle: bool = True
+    """Pin, settle, close and collect withdrawals as soon as it is possible."""
+    housekeeping: bool = True
+    """Get confirmed deposits, payments and settlements agreed whenever we hold the turn."""
+
+    def policy_of(self, terms: Terms) -> MarginPolicy:
+        """Return the margin policy that the terms name by hash; TermsRefused if it is not one of ours."""
+        for policy in self.policies:
+            if policy.hash == terms.policy:
+                return policy
+        raise TermsRefused(f"the margin policy 0x{terms.policy.hex()} is not known to this node")
+
+    def check_terms(self, terms: Terms, deployment: Deployment, ours: Deployment, *, proposed_by_peer: bool) -> None:
+        """Raise TermsRefused for terms that this node does not want."""
+        if deployment != ours:
+            raise TermsRefused(
+                f"they are for adjudicator {deployment.adjudicator} on chain {deployment.chain_id}, "
+                f"this node follows {ours.adjudicator} on chain {ours.chain_id}"
+            )
+        self.policy_of(terms)
+        if terms.challenge_period < self.min_challenge:
+            raise TermsRefused(f"a challenge period of {terms.challenge_period} s is below {self.min_challenge} s")
+        if terms.engine != ZERO_ADDRESS:
+            raise TermsRefused("this release knows no on-chain risk engine: the engine must be the zero address")
+        if proposed_by_peer:
+            if terms.token not in self.tokens:
+                raise TermsRefused(f"the token {terms.token} is not one this node trusts")
+            if terms.source not in self.sources:
+                raise TermsRefused(f"the price source {terms.source} is not one this node trusts")
+        decimals = self.tokens.get(terms.token, terms.decimals)
+        if decimals != terms.decimals:
+            raise TermsRefused(f"the token has {decimals} decimals, the terms say {terms.decimals}")

@@ -1,0 +1,80 @@
+"""Carries out effects in the order they were decided: first everything durable, then speak, then tell.
+
+Steps happen at once, in the trio thread; the disk is slow. So effects queue here, and whatever waits is made durable
+together: one pass of the queue appends all records, and only then sends messages and delivers notices.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import trio
+
+from ..core.commands import Effect, Notify, Persist, Send
+from ..core.notices import Notice
+from ..core.records import Record
+from ..model import ChannelId
+from ..store import Store
+from ..wire.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Marks a place in the queue: `done` is set when everything before it has been carried out."""
+
+    done: trio.Event
+
+
+class Driver:
+    """One queue of effects for all channels of a node. Raises what the store raises; then nothing more is carried out.
+
+    `send(channel, message)` and `notify(channel, notice)` must not block.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        send: Callable[[ChannelId, Message], None],
+        notify: Callable[[ChannelId, Notice], None],
+    ) -> None:
+        self._store, self._send, self._notify = store, send, notify
+        self._queue: deque[tuple[ChannelId, Effect] | Flush] = deque()
+        self._wake = trio.Event()
+
+    def submit(self, channel: ChannelId, effects: Iterable[Effect]) -> None:
+        """Queue effects in order. Never waits: call it in the same breath as the step that decided them."""
+        self._queue.extend((channel, effect) for effect in effects)
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Return when everything queued so far has been carried out."""
+        mark = Flush(trio.Event())
+        self._queue.append(mark)
+        self._wake.set()
+        await mark.done.wait()
+
+    async def run(self) -> None:
+        """Carry out effects for ever; what is queued when it is cancelled was never said to anybody."""
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            batch, self._queue = self._queue, deque()
+            records: dict[ChannelId, list[Record]] = {}
+            for item in batch:
+                if not isinstance(item, Flush) and isinstance(item[1], Persist):
+                    records.setdefault(item[0], []).append(item[1].record)
+            if records:
+                await trio.to_thread.run_sync(self._persist, records)
+            for item in batch:
+                if isinstance(item, Flush):
+                    item.done.set()
+                elif isinstance(item[1], Send):
+                    self._send(item[0], item[1].message)
+                elif isinstance(item[1], Notify):
+                    self._notify(item[0], item[1].notice)
+
+    def _persist(self, records: dict[ChannelId, list[Record]]) -> None:
+        for channel, entries in records.items():
+            self._store.append(channel, entries)

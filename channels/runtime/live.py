@@ -1,0 +1,323 @@
+"""A channel in the owner's hands: its positions and margin, its events, and the operations on it.
+
+Everything here is in the owner's view: a positive quantity is long, a positive premium is paid. The canonical values
+that both sides sign (party 0's view) are built here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..core import events as e
+from ..core import notices as n
+from ..core import rules, views
+from ..core.apply import apply
+from ..core.channel import Channel
+from ..core.notices import Notice
+from ..core.phases import Phase
+from ..errors import (
+    ConnectionLost,
+    MarginShortfall,
+    NotPermitted,
+    OutstandingProposal,
+    PeerUnresponsive,
+    ProposalRejected,
+    RuleViolation,
+)
+from ..model import (
+    NO_MARKS,
+    ZERO32,
+    Address,
+    Agreed,
+    ChannelId,
+    Close,
+    Leg,
+    Mark,
+    Marks,
+    Operation,
+    Party,
+    Reopen,
+    Trade,
+    Withdraw,
+    net,
+)
+from ..risk import MarginReport
+from ..session import Seat
+from ..units import Human, TokenAmount, token_amount
+from .confirmation import Confirmation
+
+if TYPE_CHECKING:
+    from .node import Node
+
+MAX_UNREAD = 4_096
+"""Notices kept for an owner who does not read them; older ones are dropped first."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What a proposal would do: both parties' margin after it, and the rule it breaks, if any."""
+
+    mine: MarginReport
+    theirs: MarginReport
+    refusal: RuleViolation | None
+
+    @property
+    def shortfall(self) -> TokenAmount:
+        """What the party that fails initial margin lacks, token units; 0 where margin would not refuse it."""
+        return TokenAmount(self.refusal.shortfall if isinstance(self.refusal, MarginShortfall) else 0)
+
+
+class LiveChannel:
+    """One open channel of a node. Made by `Node`; iterate it for its events: `async for event in channel`."""
+
+    def __init__(self, node: Node, seat: Seat) -> None:
+        self._node, self._seat = node, seat
+        self._unread: deque[Notice] = deque(maxlen=MAX_UNREAD)
+        self._answers: dict[int, n.Updated | n.PeerRefused] = {}
+        self._changed = trio.Event()
+        self._proposing = trio.Lock()
+
+    # What it is
+
+    @property
+    def id(self) -> ChannelId:
+        return self.state.id
+
+    @property
+    def state(self) -> Channel:
+        """Everything we know of the channel, as one frozen value."""
+        return self._seat.channel
+
+    @property
+    def phase(self) -> Phase:
+        return self.state.phase
+
+    @property
+    def version(self) -> int:
+        """The highest version both sides agreed."""
+        return self.state.version
+
+    @property
+    def positions(self) -> tuple[Leg, ...]:
+        """The agreed legs in our view: positive quantities are our longs."""
+        return self._mine(self.state.book.legs)
+
+    @property
+    def balance(self) -> int:
+        """Our agreed cash, token units; may be negative against a live gain."""
+        base, _ = self.state.base
+        return base.balances[self.state.me] if base else 0
+
+    @property
+    def margin(self) -> MarginReport:
+        """Our margin at the agreed marks. A half-signed withdrawal of ours counts as gone."""
+        return rules.reports(self.state, *self.state.base)[self.state.me]
+
+    @property
+    def peer_margin(self) -> MarginReport:
+        """The peer's margin at the agreed marks."""
+        return rules.reports(self.state, *self.state.base)[self.state.me.other]
+
+    def waiting_for(self) -> str:
+        """Return in one sentence what the channel waits for."""
+        return views.waiting_for(self.state)
+
+    # What happens
+
+    def __aiter__(self) -> AsyncIterator[Notice]:
+        return self._events()
+
+    async def _events(self) -> AsyncIterator[Notice]:
+        while True:
+            while self._unread:
+                yield self._unread.popleft()
+            if self.phase is Phase.CLOSED:
+                return
+            await self._changed.wait()
+
+    async def wait_until_closed(self) -> tuple[int, int]:
+        """Return what the adjudicator paid to party 0 and 1, token units, once it has."""
+        while self.state.chain.payouts is None:
+            await self._changed.wait()
+        return self.state.chain.payouts
+
+    def deliver(self, notice: Notice) -> None:
+        """Take a notice from the driver: everything it tells of is durable."""
+        self._unread.append(notice)
+        if isinstance(notice, n.Updated):
+            self._answers[notice.agreed.version] = notice
+        elif isinstance(notice, n.PeerRefused):
+            self._answers[notice.version] = notice
+        while len(self._answers) > 64:
+            self._answers.pop(min(self._answers))
+        self.touch()
+
+    def touch(self) -> None:
+        """Wake whoever waits for the channel to change."""
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    # What could happen
+
+    def trade(self, legs: Iterable[Leg], premium: Human = 0, *, marks: Marks | None = None, quote: int = 0) -> Trade:
+        """Build a trade from our view: positive quantities are bought by us, a positive premium (in tokens) is paid.
+
+        Marks default to the node's market at this moment; given ones are cut to what the resulting book needs.
+        Raises InvalidBook or MarkRefused where marks are missing.
+        """
+        signed = tuple(sorted(self._mine(legs), key=lambda leg: leg.key))
+        paid = token_amount(premium, self.state.terms.decimals, "premium")
+        after = net(self.state.book.legs, signed)
+        if not after:
+            covering = NO_MARKS
+        else:
+            covering = (marks or self._node.marks(after)).covering(after)
+        return Trade(signed, paid if self.state.me is Party.ZERO else -paid, covering, quote)
+
+    def what_if(self, *operations: Operation) -> WhatIf:
+        """Return what these operations would do to both margins, without signing anything.
+
+        Raises the RuleViolation of operations that cannot be applied at all.
+        """
+        channel = self.state
+        base, held = channel.base
+        state, book = apply(
+            channel.id,
+            base,
+            held,
+            operations,
+            proposer=channel.me,
+            version=rules.next_version(channel),
+            salt=ZERO32,
+            decimals=channel.terms.decimals,
+        )
+        reports = rules.reports(channel, state, book)
+        refusal: RuleViolation | None = None
+        try:
+            rules.judge(channel, operations, state, book, proposer=channel.me, now=self._node.now(), view=None)
+        except RuleViolation as broken:
+            refusal = broken
+        return WhatIf(reports[channel.me], reports[channel.me.other], refusal)
+
+    # What should happen
+
+    async def propose(self, *operations: Operation) -> Confirmation:
+        """Get operations agreed, as one new state; return its confirmation.
+
+        Waits for the turn, and for the peer's answer. Raises the rule it breaks (MarginShortfall names what is lacking)
+        before anything is signed, ProposalRejected with the peer's reason, or PeerUnresponsive: then the proposal
+        stays half-signed and the peer may still complete it.
+        """
+        async with self._proposing:
+            await self._take_turn()
+            if any(isinstance(op, Trade | Withdraw) for op in operations):
+                await self._supersede()
+            version = self._propose_now(operations)
+            return await self._answer_to(version)
+
+    async def mark(self, marks: Marks | None = None) -> Confirmation:
+        """Get new marks agreed: the node's market's, or those given."""
+        legs = self.state.book.legs
+        return await self.propose(Mark((marks or self._node.marks(legs)).covering(legs) if legs else NO_MARKS))
+
+    async def withdraw(self, amount: Human) -> Confirmation:
+        """Get a withdrawal of ours agreed, in tokens; the node then registers it and the adjudicator pays."""
+        return await self.propose(Withdraw(token_amount(amount, self.state.terms.decimals)))
+
+    async def deposit(self, amount: Human) -> int:
+        """Deposit tokens for ourselves; return the block it was mined in. It counts once it is confirmed and agreed."""
+        units = token_amount(amount, self.state.terms.decimals)
+        receipt = await self._node.send(self._node.chain.deposit(self.state.terms, self.state.me, units))
+        return receipt.block
+
+    async def close(self, transfer: Human | None = None) -> tuple[int, int]:
+        """Close cooperatively and return what party 0 and 1 were paid.
+
+        `transfer` tokens, paid by us, replace all legs; by default their value at the agreed marks, rounded down for
+        us. Raises like `propose`.
+        """
+        if transfer is None:
+            units = -self.margin.value
+        else:
+            units = token_amount(transfer, self.state.terms.decimals)
+        party0 = units if self.state.me is Party.ZERO else -units
+        await self.propose(Close(party0, self._node.now() + self._node.config.close_validity))
+        return await self.wait_until_closed()
+
+    async def reopen(self) -> Confirmation:
+        """Agree to end the dispute and go on; the node registers it."""
+        return await self.propose(Reopen(self.state.chain.paid, self._node.now() + self._node.config.close_validity))
+
+    async def challenge(self) -> int:
+        """Open a dispute on-chain with the newest agreed state, or with none; return the block it was mined in."""
+        channel, chain = self.state, self._node.chain
+        if channel.chain.deadline or channel.phase is Phase.CLOSED:
+            raise NotPermitted("open a dispute", channel.phase.value, "it is there already")
+        agreed, registered = channel.agreed, channel.chain.registered
+        if agreed and agreed.version > channel.chain.version:
+            call = chain.challenge(channel.terms, agreed)
+        elif registered:
+            call = chain.challenge_registered(channel.terms, registered)
+        else:
+            call = chain.challenge_unsigned(channel.terms)
+        return (await self._node.send(call)).block
+
+    # How
+
+    def _mine(self, legs: Iterable[Leg]) -> tuple[Leg, ...]:
+        """Turn legs between our view and party 0's: the same turn both ways."""
+        sign = 1 if self.state.me is Party.ZERO else -1
+        return tuple(leg.times(sign) for leg in legs)
+
+    async def _take_turn(self) -> None:
+        """Wait until we hold the turn and nothing of ours is in flight."""
+        with trio.move_on_after(self._node.config.reply_timeout):
+            asked: object = None
+            while not (self.state.my_turn and not self.state.in_flight):
+                link = self._node.link_to(self._peer)
+                if link is not None and link is not asked and not self.state.my_turn:
+                    self._node.act(self._seat, e.TurnNeeded())
+                    asked = link
+                await self._changed.wait()
+            return
+        if self._node.link_to(self._peer) is None:
+            raise ConnectionLost(str(self._peer))
+        raise PeerUnresponsive(str(self._peer), self._node.config.reply_timeout)
+
+    async def _supersede(self) -> None:
+        """Agree a mark above a refused trade or withdrawal: until then it is a free option that the peer holds."""
+        try:
+            rules.check_exclusive(self.state)
+        except OutstandingProposal:
+            legs = self.state.book.legs
+            version = self._propose_now((Mark(self._node.marks(legs).covering(legs) if legs else NO_MARKS),))
+            await self._answer_to(version)
+            await self._take_turn()
+
+    def _propose_now(self, operations: tuple[Operation, ...]) -> int:
+        self._node.submit(self._seat, self._seat.propose(operations, self._node.random(32), self._node.now()))
+        return self.state.signed
+
+    async def _answer_to(self, version: int) -> Confirmation:
+        with trio.move_on_after(self._node.config.reply_timeout):
+            while True:
+                answer = self._answers.get(version)
+                if isinstance(answer, n.Updated):
+                    return self.confirmation(answer.agreed, answer.operations)
+                if answer is not None:
+                    raise ProposalRejected(version, answer.code, answer.reason)
+                await self._changed.wait()
+        raise PeerUnresponsive(str(self._peer), self._node.config.reply_timeout)
+
+    @property
+    def _peer(self) -> Address:
+        return self.state.terms.signers[self.state.me.other]
+
+    def confirmation(self, agreed: Agreed, operations: tuple[Operation, ...]) -> Confirmation:
+        """Return what both sides can print of an agreed state."""
+        return Confirmation(self.state.deployment, self.state.terms, self.state.me, agreed, operations)

@@ -1,0 +1,300 @@
+"""A node: one party's channels, its peers, its eye on the chain, and the journal behind all of them.
+
+async with open_node(signer, store=store, chain=chain, market=market) as node:
+    await node.connect("127.0.0.1", 9735, peer)
+    channel = await node.open(terms)
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+from ..chain.port import Call, Chain, Receipt
+from ..core import events as e
+from ..core.commands import Effect
+from ..core.machine import open_channel, replay
+from ..core.notices import Notice
+from ..errors import InvalidValue, KeyUnusable, MarkRefused, PeerUnresponsive, StoreCorrupt, TermsRefused
+from ..model import Address, ChannelId, Deployment, Leg, Marks, Party, Terms
+from ..seal import Signer
+from ..session import Market, OpeningRefused, PeerKnown, Role, Routed, Seat, Session, no_market
+from ..store import Store
+from ..wire.messages import Message
+from .clock import Clock, system_clock
+from .config import NodeConfig
+from .driver import Driver
+from .live import LiveChannel
+from .log import log
+from .peer import Link
+from .watcher import Watcher
+
+RECONNECT = (0.05, 30.0)
+"""Shortest and longest wait between attempts to reach a peer, seconds."""
+
+
+class Node:
+    """Made by `open_node`. Its methods are called from the trio thread; only the store and the chain run in others."""
+
+    def __init__(
+        self,
+        signer: Signer,
+        *,
+        store: Store,
+        chain: Chain,
+        market: Market,
+        config: NodeConfig,
+        clock: Clock,
+        random: Callable[[int], bytes],
+        nursery: trio.Nursery,
+    ) -> None:
+        self.signer, self.store, self.chain, self.config = signer, store, chain, config
+        self.market, self.now, self.random = market, clock, random
+        self.seats: dict[ChannelId, Seat] = {}
+        self.channels: dict[ChannelId, LiveChannel] = {}
+        self.driver = Driver(store, self._send, self._notify)
+        self._nursery = nursery
+        self._links: dict[Address, Link] = {}
+        self._refusals: dict[ChannelId, OpeningRefused] = {}
+        self._changed = trio.Event()
+        self._unclaimed: list[LiveChannel] = []
+
+    # Peers
+
+    async def listen(self, host: str = "127.0.0.1", port: int = 0) -> int:
+        """Accept connections on a TCP port from now on; return the port, which is chosen where `port` is 0."""
+        listeners = await trio.open_tcp_listeners(port, host=host)
+        self._nursery.start_soon(trio.serve_listeners, self._welcome, listeners)
+        chosen: int = listeners[0].socket.getsockname()[1]
+        return chosen
+
+    async def _welcome(self, stream: trio.SocketStream) -> None:
+        await self._talk(stream, Role.LISTENER, None)
+
+    async def connect(self, host: str, port: int, peer: Address) -> None:
+        """Reach `peer` at an address and stay connected for the node's life; return once its signed Hello is there.
+
+        Raises PeerUnresponsive if that takes longer than the reply timeout; the node goes on trying all the same.
+        """
+        self._nursery.start_soon(self._stay_connected, host, port, peer)
+        with trio.move_on_after(self.config.reply_timeout):
+            while self.link_to(peer) is None:
+                await self._changed.wait()
+            return
+        raise PeerUnresponsive(f"{host}:{port}", self.config.reply_timeout)
+
+    async def _stay_connected(self, host: str, port: int, peer: Address) -> None:
+        wait = RECONNECT[0]
+        while True:
+            try:
+                stream = await trio.open_tcp_stream(host, port)
+            except OSError as refused:
+                log.info("cannot reach %s:%d: %s", host, port, refused)
+            else:
+                if await self._talk(stream, Role.DIALER, peer):
+                    wait = RECONNECT[0]
+            await trio.sleep(wait)
+            wait = min(2 * wait, RECONNECT[1])
+
+    async def _talk(self, stream: trio.SocketStream, role: Role, expected: Address | None) -> bool:
+        """Run one connection to its end; return whether the peer proved who it is."""
+        session = Session(self.signer, role, self.random(32), self.seats, opener=self._accept_terms, expected=expected)
+        link = Link(stream, session, self.now, self._on_output)
+        try:
+            await link.run()
+        except Exception:
+            # Whatever a peer can provoke ends its connection and nothing else: this node must live to answer disputes.
+            log.exception("connection to %s ended by a bug: please report it", link.peer)
+        finally:
+            if link.peer is not None and self._links.get(link.peer) is link:
+                del self._links[link.peer]
+                self._touch()
+        return link.peer is not None
+
+    def link_to(self, peer: Address) -> Link | None:
+        """Return the connection to a peer, or None."""
+        return self._links.get(peer)
+
+    def _on_output(self, link: Link, output: Routed | PeerKnown | OpeningRefused) -> None:
+        match output:
+            case PeerKnown(peer):
+                former = self._links.get(peer)
+                self._links[peer] = link
+                if former is not None:
+                    former.hang_up()
+                self._touch()
+            case OpeningRefused(channel, _, _):
+                self._refusals[channel] = output
+                self._touch()
+            case Routed(channel, effect):
+                self._adopt(channel)
+                self.driver.submit(channel, (effect,))
+
+    # Channels
+
+    async def open(self, terms: Terms) -> LiveChannel:
+        """Open a channel on these terms with the connected peer that they name; return it once the peer has agreed.
+
+        Raises TermsRefused (ours or the peer's policy), PeerUnresponsive.
+        """
+        deployment = self.chain.deployment
+        self.config.check_terms(terms, deployment, deployment, proposed_by_peer=False)
+        me = self._party(terms)
+        policy = self.config.policy_of(terms)
+        step = open_channel(deployment, terms, me, policy, self.config.mark_policy, initiated=True)
+        channel = step.channel.id
+        if channel in self.seats:
+            raise InvalidValue("terms", f"0x{channel.hex()}", "this channel exists already: draw another salt")
+        seat = self.seats[channel] = Seat(step.channel, self.signer, self.market)
+        self._adopt(channel)
+        self._unclaimed.remove(self.channels[channel])
+        self.driver.submit(channel, [c for c in step.commands if isinstance(c, Effect)])
+        with trio.move_on_after(self.config.reply_timeout):
+            while not seat.channel.accepted:
+                if channel in self._refusals:
+                    refusal = self._refusals.pop(channel)
+                    raise TermsRefused(f"by the peer ({refusal.code}): {refusal.reason}")
+                await self._changed.wait()
+            return self.channels[channel]
+        raise PeerUnresponsive(str(terms.signers[me.other]), self.config.reply_timeout)
+
+    async def incoming(self) -> LiveChannel:
+        """Return the next channel that a peer opened with us."""
+        while not self._unclaimed:
+            await self._changed.wait()
+        return self._unclaimed.pop(0)
+
+    def _accept_terms(self, deployment: Deployment, terms: Terms) -> tuple[Seat, list[Effect]]:
+        self.config.check_terms(terms, deployment, self.chain.deployment, proposed_by_peer=True)
+        me = self._party(terms)
+        policy = self.config.policy_of(terms)
+        step = open_channel(deployment, terms, me, policy, self.config.mark_policy, initiated=False)
+        seat = Seat(step.channel, self.signer, self.market)
+        return seat, [c for c in step.commands if isinstance(c, Effect)]
+
+    def _party(self, terms: Terms) -> Party:
+        for party in Party:
+            if terms.signers[party] == self.signer.address:
+                return party
+        raise TermsRefused(f"{self.signer.address} is neither signer")
+
+    def restore(self) -> None:
+        """Replay every channel of the store."""
+        for channel in self.store.channels():
+            records = self.store.records(channel)
+            if not records:
+                raise StoreCorrupt(self.store.path, f"channel 0x{channel.hex()} has no records")
+            terms = getattr(records[0], "terms", None)
+            if not isinstance(terms, Terms):
+                raise StoreCorrupt(self.store.path, f"channel 0x{channel.hex()} does not begin with its terms")
+            if self.signer.address not in terms.signers:
+                raise KeyUnusable(f"{self.signer.address} is no signer of channel 0x{channel.hex()} in this store")
+            state = replay(records, self.config.policy_of(terms), self.config.mark_policy)
+            self.seats[channel] = Seat(state, self.signer, self.market)
+            self.channels[channel] = LiveChannel(self, self.seats[channel])
+
+    def _adopt(self, channel: ChannelId) -> None:
+        if channel not in self.channels and channel in self.seats:
+            self.channels[channel] = LiveChannel(self, self.seats[channel])
+            self._unclaimed.append(self.channels[channel])
+            self._touch()
+
+    # Effects
+
+    def act(self, seat: Seat, event: e.Event) -> None:
+        """Step a seat on an event of our side or of the chain, and queue what follows."""
+        self.submit(seat, seat.act(event))
+
+    def submit(self, seat: Seat, effects: list[Effect]) -> None:
+        """Queue effects of a seat."""
+        self.driver.submit(seat.channel.id, effects)
+
+    def _send(self, channel: ChannelId, message: Message) -> None:
+        terms = self.seats[channel].channel.terms if channel in self.seats else None
+        if terms is None:
+            return
+        link = self.link_to(terms.signers[self._party(terms).other])
+        if link is not None:
+            link.send(message)
+
+    def _notify(self, channel: ChannelId, notice: Notice) -> None:
+        self.channels[channel].deliver(notice)
+        self._touch()
+
+    def _touch(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+        for live in self.channels.values():
+            live.touch()
+
+    # The outside
+
+    def marks(self, legs: tuple[Leg, ...]) -> Marks:
+        """Return the market's marks for legs now; MarkRefused where the market has none."""
+        marks = self.market(legs, self.now())
+        if marks is None:
+            raise MarkRefused("every price", "no market", "give the node a market, or marks with the trade")
+        return marks
+
+    async def send(self, call: Call) -> Receipt:
+        """Send a transaction and wait for it, in a worker thread."""
+        return await trio.to_thread.run_sync(self.chain.send, call)
+
+
+@asynccontextmanager
+async def open_node(
+    signer: Signer,
+    *,
+    store: Store,
+    chain: Chain,
+    market: Market = no_market,
+    config: NodeConfig | None = None,
+    clock: Clock = system_clock,
+    random: Callable[[int], bytes] = secrets.token_bytes,
+) -> AsyncIterator[Node]:
+    """Run a node for the time of an `async with` block: restore its channels, follow the chain, talk to peers.
+
+    Checks first that the adjudicator's code is the shipped one. Raises StoreError, ChainError, KeyUnusable.
+    """
+    await trio.to_thread.run_sync(chain.verify_code, chain.deployment.adjudicator, "Adjudicator")
+    cursor = await trio.to_thread.run_sync(store.cursor, chain.deployment)
+    if not cursor and not store.channels():
+        # A channel's id is drawn fresh, so nothing about ours can be older than now.
+        cursor = (await trio.to_thread.run_sync(chain.head)).number
+    failure: Exception | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            node = Node(
+                signer,
+                store=store,
+                chain=chain,
+                market=market,
+                config=config or NodeConfig(),
+                clock=clock,
+                random=random,
+                nursery=nursery,
+            )
+            node.restore()
+            nursery.start_soon(node.driver.run)
+            nursery.start_soon(Watcher(node, cursor).run)
+            try:
+                yield node
+                await node.driver.flush()
+            except Exception as raised:
+                # Kept out of the nursery's exception group: the owner gets the error that was raised.
+                failure = raised
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise _only(group) from None
+    if failure is not None:
+        raise failure
+
+
+def _only(error: BaseException) -> BaseException:
+    """Return the one exception in a group of one, however deep; the group where there are several."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
