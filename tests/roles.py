@@ -1,9 +1,9 @@
 """The cast: Alice and Bob trade, Mallory cheats, Trent watches. Deterministic keys, and small true values to play with.
 
-    alice, bob, mallory, trent    roles with a `signer`; Alice is party 0
-    TERMS, DEPLOYMENT, CHANNEL    one channel between Alice and Bob
-    condor(), marks(), book()     a book of positions with its marks
-    state(), half(), agreed()     version 1, or what the keywords say, signed by the right keys
+alice, bob, mallory, trent    roles with a `signer`; Alice is party 0
+TERMS, DEPLOYMENT, CHANNEL    one channel between Alice and Bob
+condor(), marks(), book()     a book of positions with its marks
+state(), half(), agreed()     version 1, or what the keywords say, signed by the right keys
 """
 
 from __future__ import annotations

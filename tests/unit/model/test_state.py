@@ -1,0 +1,149 @@
+"""A state that contradicts itself is never born, and half-signed is not agreed."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+from roles import agreed, book, condor, half, marks, signature, state
+
+from channels.errors import InvalidState, RuleViolation, TradeInvalid, UnbalancedState, WithdrawalInvalid
+from channels.model import (
+    EMPTY_BOOK,
+    EXCLUSIVE,
+    Acknowledge,
+    Agreed,
+    Close,
+    HalfSigned,
+    Intent,
+    Mark,
+    Party,
+    Reopen,
+    SettleExpiry,
+    Trade,
+    Withdraw,
+    promote,
+)
+from channels.model.state import MAX_AMOUNT
+
+MOST = MAX_AMOUNT - 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 0},
+        {"version": -1},
+        {"version": 2**64},
+        {"version": 1.0},
+        {"version": True},
+        {"channel": bytes(31)},
+        {"channel": "c" * 32},
+        {"intent": 0},
+        {"intent": 3},
+        {"valid_until": 1},
+        {"valid_until": -1},
+        {"intent": Intent.CLOSE},
+        {"intent": Intent.REOPEN},
+        {"intent": Intent.CLOSE, "valid_until": 2**64},
+        {"deposits": (-1, 1)},
+        {"deposits": (MAX_AMOUNT, 0)},
+        {"deposits": (1.0, 0)},
+        {"deposits": (10**10,)},
+        {"deposits": (10**10, 5 * 10**9, 0)},
+        {"deposits": [10**10, 5 * 10**9]},
+        {"withdrawals": (-1, 1)},
+        {"withdrawals": (MAX_AMOUNT, 0)},
+        {"withdrawals": None},
+        {"balances": (MAX_AMOUNT, -MAX_AMOUNT)},
+        {"balances": (True, 0)},
+        {"balances": 15 * 10**9},
+        {"book": bytes(31)},
+        {"book": None},
+        {"intent": Intent.CLOSE, "valid_until": 1, "book": b"b" * 32},
+    ],
+    ids=str,
+)
+def test_a_state_that_contradicts_the_protocol_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidState):
+        state(**change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"balances": (10**10, 5 * 10**9 + 1)},
+        {"balances": (10**10, 5 * 10**9 - 1)},
+        {"deposits": (0, 0)},
+        {"withdrawals": (1, 0)},
+    ],
+    ids=str,
+)
+def test_balances_that_do_not_add_up_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(UnbalancedState):
+        state(**change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2**64 - 1},
+        {"deposits": (MOST, MOST), "balances": (MOST, MOST)},
+        {"deposits": (0, 0), "balances": (MOST, -MOST)},
+        {"deposits": (10, 0), "withdrawals": (4, 6), "balances": (-3, 3)},
+        {"intent": Intent.CLOSE, "valid_until": 2**64 - 1},
+        {"intent": Intent.REOPEN, "valid_until": 1, "book": b"b" * 32},
+    ],
+    ids=str,
+)
+def test_a_state_at_its_bounds_stands(change: dict[str, Any]) -> None:
+    made = state(**change)
+    assert sum(made.balances) == made.collateral
+
+
+def test_frozen_means_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        state().version = 2
+    assert hash(state(book())) == hash(state(book()))
+
+
+def test_a_signed_state_comes_with_its_own_book() -> None:
+    made, sig = state(book()), bytes(65)
+    with pytest.raises(InvalidState, match="book"):
+        HalfSigned(made, EMPTY_BOOK, Party.ZERO, sig)
+    with pytest.raises(InvalidState, match="book"):
+        Agreed(made, EMPTY_BOOK, (sig, sig))
+
+
+@pytest.mark.parametrize("first", Party)
+def test_promotion_puts_each_signature_in_its_place(first: Party) -> None:
+    proposed = half(first, book())
+    assert promote(proposed, signature(first.other, proposed.state)) == agreed(book())
+    assert agreed(book()).version == 1
+
+
+@pytest.mark.parametrize(
+    ("build", "error"),
+    [
+        (lambda: Trade((), 0, marks()), TradeInvalid),
+        (lambda: Trade((condor()[0], condor()[0]), 0, marks()), TradeInvalid),
+        (lambda: Trade(condor(), MAX_AMOUNT, marks()), TradeInvalid),
+        (lambda: Trade(condor(), -MAX_AMOUNT, marks()), TradeInvalid),
+        (lambda: Trade(condor(), 1.5, marks()), TradeInvalid),
+        (lambda: Trade(condor(), 0, marks(), quote=-1), TradeInvalid),
+        (lambda: Trade(condor(), 0, marks(), quote=2**64), TradeInvalid),
+        (lambda: Withdraw(0), WithdrawalInvalid),
+        (lambda: Withdraw(-1), WithdrawalInvalid),
+        (lambda: Withdraw(MAX_AMOUNT), WithdrawalInvalid),
+        (lambda: Withdraw(1.0), WithdrawalInvalid),
+    ],
+)
+def test_an_operation_that_cannot_be_meant_is_refused(build: Any, error: type[RuleViolation]) -> None:
+    with pytest.raises(error):
+        build()
+
+
+def test_what_writes_an_option_to_the_counterparty_is_exclusive() -> None:
+    assert set(EXCLUSIVE) == {Trade, Withdraw, Close, Reopen}
+    assert not {Mark, Acknowledge, SettleExpiry} & set(EXCLUSIVE)
