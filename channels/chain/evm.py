@@ -108,31 +108,36 @@ class ClockedProvider(EthereumTesterProvider):
             self._stamp()
         elif method == "eth_estimateGas":
             return {"jsonrpc": "2.0", "id": 1, "result": self._estimate(params[0])}
-        elif method == "eth_call" and self._time > self.head_time and params[1] == "latest":
-            self._stamp()
-            params = [params[0], "pending", *params[2:]]
+        elif method == "eth_call" and params[1] == "latest":
+            return self._try(params[0])
         return super().make_request(method, params)
 
     def _estimate(self, message: Any) -> int:
-        """Search the least gas with which a call works in the block that would be mined now.
+        """Search the least gas with which a call works; TransactionFailed, with the reason, if none is enough.
 
-        eth-tester's own search runs at wall time. TransactionFailed, with the reason, if all the gas is not enough.
+        eth-tester's own search runs at wall time.
         """
-        self._stamp()
-        self._try(message, GAS_LIMIT)
+        self._try({**message, "gas": GAS_LIMIT})
         low, high = 21_000, GAS_LIMIT
         while high - low > _ESTIMATE_TOLERANCE:
             middle = (low + high) // 2
             try:
-                self._try(message, middle)
+                self._try({**message, "gas": middle})
             except (TransactionFailed, EvmRefusal):
                 low = middle
             else:
                 high = middle
         return high
 
-    def _try(self, message: Any, gas: int) -> None:
-        super().make_request(RPCEndpoint("eth_call"), [{**message, "gas": gas}, "pending"])
+    def _try(self, message: Any) -> RPCResponse:
+        """Run a call in a block of the virtual time whose gas is free, as nodes do: a caller needs no money to ask."""
+        pending = self._chain.header
+        self._chain.header = pending.copy(timestamp=self._time, base_fee_per_gas=0)
+        try:
+            free = {**message, "max_fee_per_gas": 0, "max_priority_fee_per_gas": 0}
+            return super().make_request(RPCEndpoint("eth_call"), [free, "pending"])
+        finally:
+            self._chain.header = pending
 
     def _stamp(self) -> None:
         """Give the pending block the virtual time, which must be a new second."""
