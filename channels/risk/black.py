@@ -6,8 +6,9 @@ A = min(F, K), B = max(F, K), w the total volatility, m = ln(B/A)/w and h = w/2 
     value = A·N(h) - B·N(h - w)  =  near - far          A·pdf(h) = B·pdf(h - w) = F·pdf(d1) = K·pdf(d2)
 
 Both tails hang on the one exponential exp(-h²/2), and no ratio F/K is ever formed. The in-the-money side is that value
-plus the forward intrinsic, so put-call parity and the clamps 0 <= value <= A hold to the last bit by construction,
-and the error scales with the smaller of F and K: |price - exact| <= 1.1e-18 · min(F, K) + 1 wei, sampled in tests.
+plus the forward intrinsic, so put-call parity and the clamps 0 <= value <= A hold to the last bit by construction.
+Error: |price - exact| <= 1e-18 · A + 1e-19 · B + 1 wei. The exponential's relative error counts once against the value,
+at most A; the two tails' errors, in units of N, count against A and B.
 
 Source: F. Black, "The pricing of commodity contracts", J. Financial Economics 3 (1976). Prices, forwards and strikes
 are WAD of the quote currency per unit, volatilities WAD, nothing here is discounted.

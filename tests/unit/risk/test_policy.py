@@ -66,8 +66,9 @@ def variants() -> list[MarginPolicy]:
         if type(getattr(DEFAULT_POLICY, field.name)) is int and getattr(DEFAULT_POLICY, field.name)
     ]
     changed += [
-        {"independent_amounts": (1, 0)}, {"independent_amounts": (0, 1)}, {"thresholds": (1, 0)}, {"thresholds": (0, 1)},
-        {"transfer_rounding": 1}, {"bumps": DEFAULT_POLICY.bumps[:-1]}, {"scenarios": DEFAULT_POLICY.scenarios[:-1]},
+        {"independent_amounts": (1, 0)}, {"independent_amounts": (0, 1)}, {"thresholds": (1, 0)},
+        {"thresholds": (0, 1)}, {"transfer_rounding": 1}, {"bumps": DEFAULT_POLICY.bumps[:-1]},
+        {"scenarios": DEFAULT_POLICY.scenarios[:-1]},
         {"scenarios": DEFAULT_POLICY.scenarios[::-1]},
     ]  # fmt: skip
     return [replace(DEFAULT_POLICY, **change) for change in changed]

@@ -1,0 +1,64 @@
+"""How fast the exact integers are: `python -m tests.bench.bench_risk`.
+
+Best of several repetitions, all in one run, so that the ratios mean something on a busy machine.
+"""
+
+from __future__ import annotations
+
+import timeit
+from collections.abc import Callable
+
+from channels.model import Book, Leg, Marks, OptionKind
+from channels.risk import margin, price, unit_greeks, value
+from channels.risk.black import price_down, total_vol_down
+from channels.risk.fixed import ln_q120, sqrt_years_q100_down
+from channels.units import WAD
+
+TIME = 1_704_700_800
+DAY = 86_400
+
+
+def best_us(function: Callable[[], object], number: int, repeat: int = 7) -> float:
+    """Return the best time of one call in microseconds."""
+    return min(timeit.repeat(function, number=number, repeat=repeat)) / number * 1e6
+
+
+def book(count: int) -> Book:
+    """Calls and puts from 70 % to 130 % of spot over four expiries, long and short in turn."""
+    legs = [
+        (Leg.call if i % 2 else Leg.put)(
+            "ETH/USD", TIME + (7, 30, 60, 90)[i % 4] * DAY, 2100 + 1800 * i // count, quantity=(-1) ** i * (1 + i % 3)
+        )
+        for i in range(count)
+    ]
+    return Book.of(legs, Marks.at(TIME, spots={"ETH/USD": 3000}, vols=dict.fromkeys(legs, "0.6")), bytes(31) + b"\1")
+
+
+def main() -> None:
+    forward, strike, vol, seconds = 3000 * WAD, 3100 * WAD, WAD * 6 // 10, 30 * DAY
+    logs = (ln_q120(forward), ln_q120(strike))
+    width = total_vol_down(vol, sqrt_years_q100_down(seconds))
+    call = OptionKind.CALL
+    print("one leg, microseconds")
+    rows: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("price and Greeks, checked", lambda: unit_greeks(call, forward, strike, vol, seconds)),
+        ("price, checked", lambda: price(call, forward, strike, vol, seconds)),
+        ("price in the scan", lambda: price_down(call, forward, logs[0], strike, logs[1], width)),
+        ("logarithm", lambda: ln_q120(forward)),
+    )
+    for name, function in rows:
+        print(f"  {name:28} {best_us(function, 2000):8.2f}")
+    print("margin of both parties, 34 scenarios, milliseconds")
+    base = 0.0
+    for count in (4, 16, 32):
+        held = book(count)
+        took = best_us(lambda held=held: margin(held, (0, 0), 6), 4) / 1000
+        base = base or took
+        per_row = took * 1000 / count / 34
+        print(f"  {count:2} legs {took:8.2f}   {took / base:5.2f} × 4 legs   {per_row:5.2f} us per leg and row")
+    held = book(32)
+    print(f"value of 32 legs {best_us(lambda: value(held), 20) / 1000:8.2f} ms")
+
+
+if __name__ == "__main__":
+    main()
