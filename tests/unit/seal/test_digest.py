@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from eth_account.messages import SignableMessage, _hash_eip191_message, encode_typed_data
+from eth_account.messages import SignableMessage, encode_typed_data
 from hypothesis import given
 from hypothesis import strategies as st
 from roles import DEPLOYMENT, mallory, state
 from strategies import deployments, hashes, states
 
-from channels.model import Deployment, Intent, State
+from channels.model import Deployment, Intent, State, keccak
 from channels.seal import hello_digest, state_digest, state_struct_hash
 from channels.seal.typehash import domain_separator
 
@@ -53,18 +53,23 @@ def state_message(deployment: Deployment, of: State) -> SignableMessage:
     return typed_data("State", STATE_FIELDS, [*values, of.book], deployment)
 
 
+def digest_of(message: SignableMessage) -> bytes:
+    """What a wallet signs for the message."""
+    return keccak(b"\x19" + message.version + message.header + message.body)
+
+
 @given(deployments, states())
 def test_a_state_digest_is_eth_accounts(deployment: Deployment, of: State) -> None:
     message = state_message(deployment, of)
     assert domain_separator(deployment) == message.header
     assert state_struct_hash(of) == message.body
-    assert state_digest(deployment, of) == bytes(_hash_eip191_message(message))
+    assert state_digest(deployment, of) == digest_of(message)
 
 
 @given(hashes, hashes, hashes, st.integers(0, 255))
 def test_a_hello_digest_is_eth_accounts(theirs: bytes, mine: bytes, certificate: bytes, role: int) -> None:
     message = typed_data("Hello", HELLO_FIELDS, [theirs, mine, certificate, role], None)
-    assert hello_digest(theirs, mine, certificate, role) == bytes(_hash_eip191_message(message))
+    assert hello_digest(theirs, mine, certificate, role) == digest_of(message)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""One message of every kind, as large and as varied as a test needs."""
+
+from __future__ import annotations
+
+from roles import CHANNEL, DEPLOYMENT, ETH, EXPIRY, NOW, TERMS, UNIT, agreed, book, condor, half, marks
+
+from channels.model import Acknowledge, Close, Mark, Reopen, SettleExpiry, Trade, Withdraw
+from channels.wire.messages import (
+    PROTOCOL,
+    Accept,
+    Fault,
+    Greeting,
+    Hello,
+    Message,
+    Open,
+    OpenAccepted,
+    OpenRefused,
+    PassTurn,
+    Propose,
+    Reject,
+    Resume,
+    WantTurn,
+)
+
+SIGNATURE = half().signature
+OPERATIONS = (
+    Trade(condor(), -25 * UNIT, marks(), quote=7),
+    Withdraw(100 * UNIT),
+    Mark(marks()),
+    Acknowledge((10_000 * UNIT, 5_000 * UNIT), (0, 100 * UNIT)),
+    SettleExpiry(ETH, EXPIRY, 2_345 * 10**18),
+    Close(-3 * UNIT, NOW + 3_600),
+    Reopen((1, 2), NOW + 3_600),
+)
+
+MESSAGES: dict[str, Message] = {
+    "Greeting": Greeting(PROTOCOL, b"n" * 32),
+    "Hello": Hello(SIGNATURE),
+    "Open": Open(DEPLOYMENT, TERMS),
+    "OpenAccepted": OpenAccepted(CHANNEL),
+    "OpenRefused": OpenRefused(CHANNEL, "terms: refused", "the challenge period is too short"),
+    "Propose": Propose(CHANNEL, 2, OPERATIONS, b"s" * 32, SIGNATURE),
+    "Propose, one mark": Propose(CHANNEL, 3, (Mark(),), b"s" * 32, SIGNATURE),
+    "Accept": Accept(CHANNEL, 2, SIGNATURE),
+    "Reject": Reject(CHANNEL, 2, "margin: initial margin", "lacks 12.5"),
+    "WantTurn": WantTurn(CHANNEL),
+    "PassTurn": PassTurn(CHANNEL, 5),
+    "Resume": Resume(CHANNEL, 4, 12, agreed(book(), version=11)),
+    "Resume of a new channel": Resume(CHANNEL, 0, 0, None),
+    "Fault": Fault("wire: malformed", "not a canonical message"),
+}
