@@ -33,7 +33,7 @@ GUARD_BITS = 36
 
 @dataclass(frozen=True, slots=True)
 class UnitGreeks:
-    """Undiscounted price and sensitivities of one unit, WAD each, rounded toward zero.
+    """Undiscounted price and sensitivities of one unit, WAD each, truncated toward zero, delta to the nearest.
 
     `delta` per 1 of forward, `delta_cash` = delta · F, `density` = F·pdf(d1) = K·pdf(d2), `gamma_cash` = F² · gamma =
     density / w, `vega` per 1.00 of volatility, `theta` per 365-day year at constant forward. With no volatility left
@@ -152,7 +152,8 @@ def greeks_down(
     value = (near - far) >> GUARD_BITS if near > far else 0
     tail = near if below else far  # of the out-of-the-money option: F·N(d1) of the call, F·N(-d1) of the put
     delta_cash = tail >> GUARD_BITS
-    delta = (tail * WAD) // (forward << GUARD_BITS)  # tail below 2^129: product below 2^189
+    # To the nearest: a delta is shown, never multiplied by money. Tail below 2^129: product below 2^189.
+    delta = (tail * WAD + (forward << (GUARD_BITS - 1))) // (forward << GUARD_BITS)
     if not below:
         delta_cash, delta = -delta_cash, -delta
     if below and kind != _CALL:
