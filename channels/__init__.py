@@ -1,1 +1,125 @@
-"""State channels that carry option positions."""
+"""State channels that carry option positions: trade off-chain at full speed, settle on-chain whatever happens.
+
+A trading bot needs only the names below:
+
+    async with open_node(signer, store=store, chain=chain, market=market, config=config) as node:
+        await node.connect(host, port, peer)
+        channel = await node.open(terms)
+        trade = channel.trade([Leg.call("ETH/USD", "2024-01-26", 2400, quantity=10)], premium="812.50")
+        print(channel.what_if(trade))
+        await channel.propose(trade)
+        async for event in channel: ...
+
+Names are loaded when they are first used, so that importing the pure rooms pulls in neither web3 nor trio.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .chain.client import Web3Chain as Web3Chain
+    from .chain.local import LocalChain as LocalChain
+    from .core.channel import MarkPolicy as MarkPolicy
+    from .core.notices import (
+        Challenged as Challenged,
+        ChannelClosed as ChannelClosed,
+        ChannelOpened as ChannelOpened,
+        DataLoss as DataLoss,
+        Deposited as Deposited,
+        DisputeEnded as DisputeEnded,
+        Notice as Notice,
+        PaidOut as PaidOut,
+        PeerRefused as PeerRefused,
+        Registered as Registered,
+        SettlementFixed as SettlementFixed,
+        Settling as Settling,
+        TurnArrived as TurnArrived,
+        Updated as Updated,
+        WeRefused as WeRefused,
+    )
+    from .core.phases import Phase as Phase
+    from .errors import (
+        ChainError as ChainError,
+        ChannelError as ChannelError,
+        LocalError as LocalError,
+        MarginShortfall as MarginShortfall,
+        PeerUnresponsive as PeerUnresponsive,
+        ProposalRejected as ProposalRejected,
+        RuleViolation as RuleViolation,
+        StoreError as StoreError,
+        TermsRefused as TermsRefused,
+    )
+    from .model import (
+        Acknowledge as Acknowledge,
+        Address as Address,
+        Agreed as Agreed,
+        Book as Book,
+        Close as Close,
+        Deployment as Deployment,
+        HalfSigned as HalfSigned,
+        Leg as Leg,
+        Mark as Mark,
+        Marks as Marks,
+        OptionKind as OptionKind,
+        Party as Party,
+        Reopen as Reopen,
+        SettleExpiry as SettleExpiry,
+        State as State,
+        Terms as Terms,
+        Trade as Trade,
+        Withdraw as Withdraw,
+    )
+    from .risk import DEFAULT_POLICY as DEFAULT_POLICY, MarginPolicy as MarginPolicy, MarginReport as MarginReport
+    from .runtime.config import NodeConfig as NodeConfig
+    from .runtime.confirmation import Confirmation as Confirmation
+    from .runtime.live import LiveChannel as LiveChannel, WhatIf as WhatIf
+    from .runtime.node import Node as Node, open_node as open_node
+    from .seal import Signer as Signer
+    from .session import Market as Market, Seat as Seat, Session as Session
+    from .store import MemoryStore as MemoryStore, SqliteStore as SqliteStore
+
+_PLACES = {
+    "chain.client": ("Web3Chain",),
+    "chain.local": ("LocalChain",),
+    "core.channel": ("MarkPolicy",),
+    "core.notices": (
+        "Challenged", "ChannelClosed", "ChannelOpened", "DataLoss", "Deposited", "DisputeEnded", "Notice", "PaidOut",
+        "PeerRefused", "Registered", "SettlementFixed", "Settling", "TurnArrived", "Updated", "WeRefused",
+    ),
+    "core.phases": ("Phase",),
+    "errors": (
+        "ChainError", "ChannelError", "LocalError", "MarginShortfall", "PeerUnresponsive", "ProposalRejected",
+        "RuleViolation", "StoreError", "TermsRefused",
+    ),
+    "model": (
+        "Acknowledge", "Address", "Agreed", "Book", "Close", "Deployment", "HalfSigned", "Leg", "Mark", "Marks",
+        "OptionKind", "Party", "Reopen", "SettleExpiry", "State", "Terms", "Trade", "Withdraw",
+    ),
+    "risk": ("DEFAULT_POLICY", "MarginPolicy", "MarginReport"),
+    "runtime.config": ("NodeConfig",),
+    "runtime.confirmation": ("Confirmation",),
+    "runtime.live": ("LiveChannel", "WhatIf"),
+    "runtime.node": ("Node", "open_node"),
+    "seal": ("Signer",),
+    "session": ("Market", "Seat", "Session"),
+    "store": ("MemoryStore", "SqliteStore"),
+}  # fmt: skip
+_HOME = {name: place for place, names in _PLACES.items() for name in names}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
