@@ -1,7 +1,7 @@
 """The embedded chain as a JSON-RPC endpoint on loopback, for tests that need a second process or a real socket.
 
-    with serving(local) as server:
-        Web3Chain.connect(server.url, local.deployment, account)
+with serving(local) as server:
+    Web3Chain.connect(server.url, local.deployment, account)
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class RpcServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
 
 from adjudicator_contracts import artifact
 
@@ -80,7 +81,7 @@ def revert_reason(data: bytes) -> str | None:
         return None
     try:
         (text,) = decode(("string",), data[4:])
-    except (ValueError, OverflowError):
+    except (DecodingError, ValueError, OverflowError):
         return None
     return str(text)
 

@@ -21,10 +21,10 @@ from ..model import Address, Book, ChannelId, Deployment, State, Terms
 from ..model.option import underlying_word
 from .abi import abi_of
 from .account import TransactionSigner
-from .decode import decode_log, fact_topics
+from .decode import decode_log
 from .encode import CallBuilder, terms_tuple
 from .port import Block, Call, Chain, ChannelPhase, Located, OnChain, Receipt
-from .rpc import REQUEST_TIMEOUT, BoundedHTTPProvider, Rpc
+from .rpc import REQUEST_TIMEOUT, BoundedHTTPProvider, Rpc, printable
 from .submit import DEFAULT_POLICY, LEAST_GAS, SubmitPolicy, Submitter, checksummed
 
 DEPOSIT_GAS = 150_000
@@ -93,7 +93,6 @@ class Web3Chain(CallBuilder, Chain):
                     "address": checksummed(self._deployment.adjudicator),
                     "fromBlock": from_block,
                     "toBlock": to_block,
-                    "topics": [[HexBytes(topic) for topic in fact_topics()]],
                 }
             )
         )
@@ -122,7 +121,7 @@ class Web3Chain(CallBuilder, Chain):
         return int(self._token(token, "decimals"))
 
     def symbol(self, token: Address) -> str:
-        return str(self._token(token, "symbol"))
+        return printable(str(self._token(token, "symbol")), 32)
 
     def balance_of(self, token: Address, owner: Address) -> int:
         return int(self._token(token, "balanceOf", owner))

@@ -50,11 +50,6 @@ def _readers() -> Mapping[bytes, tuple[Entry, Callable[..., ChainFact]]]:
     return {events[name].topic: (events[name], read) for name, read in readers.items()}
 
 
-def fact_topics() -> list[bytes]:
-    """Return the first topics of the events that state a fact: what to ask the endpoint for."""
-    return list(_readers())
-
-
 def _deposited(party: int, amount: int, total: int) -> ChainFact:
     return DepositSeen(Party(party), total)
 

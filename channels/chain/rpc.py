@@ -6,6 +6,7 @@ it, a bounded body, no retries and no redirects. What reaches the rest of the li
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -24,14 +25,23 @@ T = TypeVar("T")
 
 REQUEST_TIMEOUT = 10.0
 """Seconds for one request, from the connection to the last byte."""
-MAX_ANSWER_BYTES = 32 * 2**20
+MAX_ANSWER_BYTES = 16 * 2**20
 _PIECE = 65_536
+_MAX_DEPTH = 32
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+"""Strings, so that brackets inside them do not count, and brackets."""
+_STEP = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 
 
 def public_endpoint(url: str) -> str:
     """Return an endpoint's address without user, path and query, where providers put their customers' keys."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """Return text that came from a chain fit for a terminal and a log: one line, no control characters, bounded."""
+    return "".join(c if c.isprintable() else "?" for c in text[:limit])
 
 
 class BoundedHTTPProvider(HTTPProvider):
@@ -47,8 +57,9 @@ class BoundedHTTPProvider(HTTPProvider):
         """Send one JSON-RPC request and return the answer's object."""
         body = self._post(self.encode_rpc_request(method, params))
         try:
+            _check_depth(body)
             answer = self.decode_rpc_response(body)
-        except (ValueError, RecursionError):
+        except ValueError:
             raise RpcUnavailable(self.public, "its answer is not JSON") from None
         if not isinstance(answer, dict) or ("result" in answer) == isinstance(answer.get("error"), dict):
             raise RpcUnavailable(self.public, "its answer is not JSON-RPC")
@@ -118,15 +129,28 @@ class Rpc:
         except ChannelError:
             raise
         except ContractLogicError as refusal:
-            raise TransactionReverted(call, _reason(refusal.data, refusal.message)) from None
+            raise TransactionReverted(call, printable(_reason(refusal.data, refusal.message))) from None
         except Web3RPCError as refusal:
             error: Any = (refusal.rpc_response or {}).get("error")
             error = error if isinstance(error, dict) else {}
             if (reason := _data_reason(error.get("data"))) is not None:
-                raise TransactionReverted(call, reason) from None
-            raise RpcRefused(self.endpoint, str(error.get("message") or refusal)) from None
+                raise TransactionReverted(call, printable(reason)) from None
+            raise RpcRefused(self.endpoint, printable(str(error.get("message") or refusal))) from None
         except Exception as fault:  # web3 meets nonsense from an endpoint with whatever its formatters stumble over
             raise RpcUnavailable(self.endpoint, f"its answer makes no sense: {type(fault).__name__}") from fault
+
+
+def _check_depth(body: bytes) -> None:
+    """Raise ValueError if JSON nests deeper than any answer does.
+
+    Python's decoder recurses, and py-evm raises the recursion limit of the whole process beyond what the C stack holds:
+    without this an endpoint could crash a process that has the embedded chain loaded.
+    """
+    depth = 0
+    for token in _BRACKETS.finditer(body):
+        depth += _STEP.get(token.group(), 0)
+        if depth > _MAX_DEPTH:
+            raise ValueError
 
 
 def _data_reason(data: object) -> str | None:

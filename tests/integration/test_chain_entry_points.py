@@ -204,7 +204,7 @@ def test_estimates_are_enough_and_refusals_carry_the_reason(world):
     stale = chain.checkpoint(terms, world.agreed(1))
     chain.send(stale)
     for act in (chain.simulate, chain.estimate, chain.send):
-        with pytest.raises(TransactionReverted, match="checkpoint was refused .* adjudicator: stale version"):
+        with pytest.raises(TransactionReverted, match=r"checkpoint was refused .* adjudicator: stale version"):
             act(stale)
 
 
