@@ -20,6 +20,9 @@ from ..wire.codec import AGREED, pack_with, unpack_with
 MAX_RECORD = 2**20
 """Bytes of the largest record: sixteen trades of 64 legs, each with the marks of a full book, take a third of it."""
 
+MAX_BLOCK = 2**63 - 1
+"""The largest integer of an SQLite column, and no chain's block number."""
+
 SIGNED = 3
 """The record number of `Signed`; the schema's sign-once index names it."""
 

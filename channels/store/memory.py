@@ -9,7 +9,8 @@ from itertools import accumulate, islice
 from ..core.records import Record
 from ..errors import AlreadySigned, StoreFailed
 from ..model import ChannelId, Deployment
-from .codec import FIRST_LINK, SIGNED, Entry, decode_records, encode_record
+from ..model.identity import checked_range
+from .codec import FIRST_LINK, MAX_BLOCK, SIGNED, Entry, decode_records, encode_record
 
 
 class MemoryStore:
@@ -64,6 +65,7 @@ class MemoryStore:
 
     def advance(self, deployment: Deployment, block: int) -> None:
         """Move the cursor; a block below it changes nothing."""
+        checked_range("block", block, 0, MAX_BLOCK)
         with self._guard:
             self._require_open()
             self._cursors[deployment] = max(block, self._cursors.get(deployment, 0))

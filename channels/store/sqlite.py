@@ -21,7 +21,6 @@ from typing import Any
 from ..core.records import Record
 from ..errors import (
     AlreadySigned,
-    InvalidValue,
     StoreCorrupt,
     StoreError,
     StoreFailed,
@@ -30,7 +29,8 @@ from ..errors import (
     StoreTooNew,
 )
 from ..model import ChannelId, Deployment
-from .codec import FIRST_LINK, SIGNED, Entry, decode_records, encode_record
+from ..model.identity import checked_range
+from .codec import FIRST_LINK, MAX_BLOCK, SIGNED, Entry, decode_records, encode_record
 from .lock import StoreLock
 
 SCHEMA_VERSION = 1
@@ -116,8 +116,7 @@ class SqliteStore:
 
     def advance(self, deployment: Deployment, block: int) -> None:
         """Move the cursor; a block below it changes nothing."""
-        if not 0 <= block < 2**63:
-            raise InvalidValue("block", block, "a block number is an integer from 0 to 2^63 - 1")
+        checked_range("block", block, 0, MAX_BLOCK)
         if block <= self.cursor(deployment):
             return
         with self._writing() as connection:
