@@ -11,8 +11,9 @@ from typing import Any
 
 from eth_abi.exceptions import DecodingError
 from hexbytes import HexBytes
+from web3 import Web3
 from web3.providers import BaseProvider
-from web3.types import LogReceipt, TxParams
+from web3.types import BlockIdentifier, LogReceipt, TxParams
 
 from adjudicator_contracts import artifact
 
@@ -104,6 +105,8 @@ class Web3Chain(CallBuilder, Chain):
 
     def status(self, channel: ChannelId) -> OnChain:
         ((phase, version, deadline, _, registered, deposits, paid),) = self._view("status", channel)
+        if phase not in list(ChannelPhase):
+            raise ContractMismatch(str(self._deployment.adjudicator), f"it answers phase {phase}")
         return OnChain(ChannelPhase(phase), version, deadline, registered, tuple(deposits), tuple(paid))
 
     def effective_settlement(self, terms: Terms, underlying: str, expiry: int) -> int:
@@ -158,6 +161,7 @@ class Web3Chain(CallBuilder, Chain):
 
     def send(self, call: Call) -> Receipt:
         with self._submitter.lock:
+            self._submitter.wait_for_earlier()
             for approval in self._approvals(call):
                 self._send(approval)
             return self._send(call)
@@ -187,9 +191,12 @@ class Web3Chain(CallBuilder, Chain):
 
     # Asking
 
-    def _block(self, which: int | str) -> Block:
-        found = self._rpc.ask(lambda w: w.eth.get_block(which))  # type: ignore[arg-type]
-        return Block(int(found["number"]), int(found["timestamp"]))
+    def _block(self, which: BlockIdentifier) -> Block:
+        def look(web3: Web3) -> Block:
+            found = web3.eth.get_block(which)
+            return Block(int(found["number"]), int(found["timestamp"]))
+
+        return self._rpc.ask(look)
 
     def _located(self, log: LogReceipt, first: int, last: int) -> Located | None:
         if log.get("removed") or Address(bytes.fromhex(log["address"][2:])) != self._deployment.adjudicator:

@@ -14,8 +14,7 @@ from typing import Any
 
 from eth_tester import EthereumTester
 from eth_tester.backends.pyevm.main import PyEVMBackend
-from eth_tester.exceptions import BlockNotFound, TransactionFailed
-from eth_tester.exceptions import ValidationError as TesterRefusal
+from eth_tester.exceptions import BlockNotFound, TransactionFailed, ValidationError as TesterRefusal
 from eth_utils.exceptions import ValidationError as EvmRefusal
 from web3 import Web3
 from web3.providers.eth_tester import EthereumTesterProvider

@@ -28,8 +28,8 @@ REQUEST_TIMEOUT = 10.0
 MAX_ANSWER_BYTES = 16 * 2**20
 _PIECE = 65_536
 _MAX_DEPTH = 32
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
-"""Strings, so that brackets inside them do not count, and brackets."""
+_BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+"""Strings, so that brackets inside them do not count, and brackets. Linear in the length, whatever the bytes."""
 _STEP = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 
 
@@ -74,7 +74,8 @@ class BoundedHTTPProvider(HTTPProvider):
                 timeout=self.timeout,
                 stream=True,
                 allow_redirects=False,
-                headers=self.get_request_headers(),
+                # Not compressed: a few kilobytes could unpack to any size.
+                headers={**self.get_request_headers(), "Accept-Encoding": "identity"},
             ) as response:
                 # An RPC error may come with status 400 or 500 and a JSON-RPC body; a proxy's error page has neither.
                 if response.status_code != 200 and "json" not in response.headers.get("Content-Type", ""):
@@ -89,7 +90,7 @@ class BoundedHTTPProvider(HTTPProvider):
         """Read piece by piece: a timeout of the socket alone would let a byte a second go on for ever."""
         pieces: list[bytes] = []
         size = 0
-        while piece := raw.read1(_PIECE, decode_content=True):
+        while piece := raw.read1(_PIECE, decode_content=False):
             pieces.append(piece)
             size += len(piece)
             if size > MAX_ANSWER_BYTES:

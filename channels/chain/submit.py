@@ -17,9 +17,9 @@ from eth_typing import ChecksumAddress, HexAddress, HexStr
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.exceptions import TransactionNotFound
-from web3.types import Nonce, TxParams, TxReceipt, Wei
+from web3.types import Nonce, TxParams, Wei
 
-from ..errors import InsufficientFunds, RpcRefused, TransactionPending, TransactionReverted
+from ..errors import InsufficientFunds, RpcRefused, RpcUnavailable, TransactionPending, TransactionReverted
 from ..model import Address, keccak
 from .account import TransactionSigner
 from .port import Call, Receipt
@@ -79,25 +79,35 @@ class Submitter:
 
     def fees(self) -> Fees:
         """Return what to offer now: twice the base fee and the usual tip, or the legacy gas price."""
-        block = self.rpc.ask(lambda w: w.eth.get_block("latest"))
-        if (base := block.get("baseFeePerGas")) is None:
+        base = self.rpc.ask(_base_fee)
+        if base is None:
             return Fees(self.rpc.ask(lambda w: int(w.eth.gas_price)), None)
         tip = self.rpc.ask(lambda w: int(w.eth.max_priority_fee))
         return Fees(2 * base + tip, tip)
 
     def send(self, call: Call, least: int) -> Receipt:
-        """Send a call and wait until it is mined. Errors as `port.Chain.send`."""
-        with self.lock:
-            if self.policy.gas is None:
-                gas = self.gas_limit(call, least)
-            else:
-                self.simulate(call)
-                gas = self.policy.gas
-            fees = self.fees()
-            self._require_wei(gas * fees.most)
-            self._wait_for_earlier()
-            transaction = self._broadcast(call, gas, fees)
-            return self._receipt(call, transaction)
+        """Send a call and wait until it is mined. Errors as `port.Chain.send`. The caller holds the lock."""
+        if self.policy.gas is None:
+            gas = self.gas_limit(call, least)
+        else:
+            self.simulate(call)
+            gas = self.policy.gas
+        fees = self.fees()
+        self._require_wei(gas * fees.most)
+        transaction = self._broadcast(call, gas, fees)
+        return self._receipt(call, transaction, fees)
+
+    def wait_for_earlier(self) -> None:
+        """Wait until nothing of this account is left in the pool; TransactionPending when patience ends.
+
+        Before a call is tried, so that what an earlier run sent is seen done, and not done twice.
+        """
+
+        def left() -> bool:
+            return self._nonce("pending") > self._nonce("latest")
+
+        if left() and not self._poll(lambda: not left() or None):
+            raise TransactionPending(f"of {self.address}, sent earlier,", self.policy.patience)
 
     def _message(self, call: Call) -> TxParams:
         return {"from": checksummed(self.address), "to": checksummed(call.to), "data": HexBytes(call.data)}
@@ -109,15 +119,6 @@ class Submitter:
         has = self.rpc.ask(lambda w: int(w.eth.get_balance(checksummed(self.address))))
         if has < needs:
             raise InsufficientFunds(str(self.address), needs, has, "wei for gas")
-
-    def _wait_for_earlier(self) -> None:
-        """Wait until nothing of this account is left in the pool."""
-
-        def left() -> bool:
-            return self._nonce("pending") > self._nonce("latest")
-
-        if left() and not self._poll(lambda: not left() or None):
-            raise TransactionPending(f"of {self.address}, sent earlier,", self.policy.patience)
 
     def _broadcast(self, call: Call, gas: int, fees: Fees) -> str:
         """Sign and send; return the transaction's hash."""
@@ -145,16 +146,23 @@ class Submitter:
                 raise
         return transaction
 
-    def _receipt(self, call: Call, transaction: str) -> Receipt:
-        found = self._poll(lambda: self.rpc.ask(lambda w: _find_receipt(w, transaction)))
+    def _receipt(self, call: Call, transaction: str, fees: Fees) -> Receipt:
+        """Wait for the receipt. An endpoint that fails meanwhile is asked again: what was sent must not look unsent."""
+
+        def look() -> _Mined | None:
+            try:
+                return self.rpc.ask(lambda w: _mined(w, transaction, fees.most))
+            except RpcUnavailable:
+                return None
+
+        found = self._poll(look)
         if found is None:
             raise TransactionPending(transaction, self.policy.patience)
-        block = int(found["blockNumber"])
-        if found["status"] != 1:
-            self.simulate(call, block)
-            raise TransactionReverted(call.name, f"it failed in block {block}, for no reason that a second try shows")
-        used = int(found["gasUsed"])
-        return Receipt(transaction, block, used, used * int(found["effectiveGasPrice"]), call.name)
+        if not found.succeeded:
+            self.simulate(call, found.block)
+            reason = f"it failed in block {found.block}, for no reason that a second try shows"
+            raise TransactionReverted(call.name, reason)
+        return Receipt(transaction, found.block, found.gas_used, found.gas_used * found.gas_price, call.name)
 
     def _poll(self, look: Callable[[], T | None]) -> T | None:
         """Return the first answer of `look` that is not None; None when patience ends."""
@@ -166,11 +174,27 @@ class Submitter:
         return found
 
 
-def _find_receipt(web3: Web3, transaction: str) -> TxReceipt | None:
+@dataclass(frozen=True, slots=True)
+class _Mined:
+    block: int
+    succeeded: bool
+    gas_used: int
+    gas_price: int
+
+
+def _mined(web3: Web3, transaction: str, most: int) -> _Mined | None:
+    """Return what the receipt says, None without one. `most` stands in where a node does not tell the price paid."""
     try:
-        return web3.eth.get_transaction_receipt(HexStr(transaction))
+        found = web3.eth.get_transaction_receipt(HexStr(transaction))
     except TransactionNotFound:
         return None
+    price = int(found.get("effectiveGasPrice", most))
+    return _Mined(int(found["blockNumber"]), int(found["status"]) == 1, int(found["gasUsed"]), price)
+
+
+def _base_fee(web3: Web3) -> int | None:
+    fee = web3.eth.get_block("latest").get("baseFeePerGas")
+    return None if fee is None else int(fee)
 
 
 def checksummed(address: Address) -> ChecksumAddress:

@@ -271,6 +271,17 @@ def test_a_transaction_that_is_not_mined_in_time(world):
         assert len(pending.value.transaction) == 66
 
 
+def test_an_endpoint_that_fails_after_the_sending_is_asked_again(world):
+    failures = [error("busy"), {"jsonrpc": "2.0", "id": 0, "result": {"status": "maybe"}}]
+
+    def twist(method: str, asked: dict[str, object]) -> dict[str, object] | None:
+        return failures.pop() if method == "eth_getTransactionReceipt" and failures else None
+
+    with twisted(world, twist) as chain:
+        assert chain.send(chain.approve(world.local.token, 9)).call == "approve"
+    assert failures == []
+
+
 def test_a_transaction_left_by_an_earlier_run_is_waited_for(world):
     """The pool reports one more than the chain until the third look; then nothing is sent before it is mined."""
     looks = []

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from eth_account import Account
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from channels.chain.account import KeyAccount
 from channels.seal import Signer
@@ -16,9 +15,7 @@ common = {
     "gas": st.integers(21_000, 30_000_000),
     "to": st.binary(min_size=20, max_size=20).map(lambda raw: Account.from_key(b"\1" + raw[:19] + bytes(12)).address),
     "value": wei,
-    "data": st.one_of(
-        st.binary(max_size=2), st.binary(min_size=54, max_size=58), st.binary(min_size=250, max_size=9_000)
-    ),
+    "data": st.one_of(*(st.binary(min_size=low, max_size=high) for low, high in ((0, 2), (54, 58), (250, 9_000)))),
 }
 dynamic = st.fixed_dictionaries({**common, "type": st.just(2), "maxFeePerGas": wei, "maxPriorityFeePerGas": wei})
 legacy = st.fixed_dictionaries({**common, "gasPrice": wei})

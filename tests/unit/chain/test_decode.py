@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from eth_abi import encode
 from eth_abi.exceptions import DecodingError
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from roles import CHANNEL, ETH, UNIT, book, condor, state
 
 from channels.chain.abi import abi_of, revert_reason

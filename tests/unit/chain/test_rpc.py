@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from channels.chain.rpc import _check_depth, public_endpoint
+from channels.chain.rpc import _check_depth, printable, public_endpoint
 
 leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.text())
 values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
@@ -24,6 +24,19 @@ values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st
 )
 def test_keys_in_an_address_are_not_shown(url, shown):
     assert public_endpoint(url) == shown
+
+
+def test_text_from_a_chain_is_fit_for_a_terminal():
+    assert printable("adjudicator: closed") == "adjudicator: closed"
+    assert printable("\x1b[31mfake\r\nline") == "?[31mfake??line"
+    assert len(printable("x" * 10_000)) == 200
+
+
+@pytest.mark.parametrize("body", [b'"' + b'\\"' * 1_000_000, b'"a' * 1_000_000, b"[]" * 1_000_000])
+def test_no_bytes_take_more_than_linear_time(body):
+    started = time.perf_counter()
+    _check_depth(body)
+    assert time.perf_counter() - started < 5
 
 
 def depth(value: object) -> int:
