@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import strategies as st
-from roles import CHANNEL, DAY, DEPLOYMENT, NOW, TERMS
+from tests.roles import CHANNEL, DAY, DEPLOYMENT, NOW, TERMS
 
 from channels.core import facts, records
 from channels.model import (

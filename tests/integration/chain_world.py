@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from roles import DAY, ETH, NOW, TERMS, UNIT, alice, bob, book, condor, trent
+from tests.roles import DAY, ETH, NOW, TERMS, UNIT, alice, bob, book, condor, trent
 
 from channels.chain import Chain
 from channels.chain.local import LocalChain

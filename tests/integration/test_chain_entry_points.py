@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from chain_world import CONDOR, DEPOSITS, START, World
-from roles import DAY, ETH, HOUR, UNIT, alice, bob, mallory
+from tests.integration.chain_world import CONDOR, DEPOSITS, START, World
+from tests.roles import DAY, ETH, HOUR, UNIT, alice, bob, mallory
 
 from channels.chain import Call, ChannelPhase, OnChain
 from channels.errors import ContractMismatch, InsufficientFunds, TransactionReverted

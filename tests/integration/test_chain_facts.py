@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from chain_world import CONDOR, DEPOSITS, START, World
-from roles import DAY, ETH, UNIT, alice, bob
+from tests.integration.chain_world import CONDOR, DEPOSITS, START, World
+from tests.roles import DAY, ETH, UNIT, alice, bob
 
 from channels.chain import Call, Located, ranges
 from channels.chain.abi import abi_of

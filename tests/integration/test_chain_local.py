@@ -7,9 +7,9 @@ import threading
 import time
 
 import pytest
-from chain_world import START, World
+from tests.integration.chain_world import START, World
 from eth_account import Account
-from roles import DAY, ETH, HOUR, UNIT, alice, trent
+from tests.roles import DAY, ETH, HOUR, UNIT, alice, trent
 
 from channels.chain import Block
 from channels.chain.local import START_TIME, LocalChain

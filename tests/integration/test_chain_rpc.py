@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from chain_world import CONDOR, DEPOSITS, World
+from tests.integration.chain_world import CONDOR, DEPOSITS, World
 from eth_abi import encode
-from roles import UNIT, alice, mallory
-from rpc_server import serving
+from tests.roles import UNIT, alice, mallory
+from tests.rpc_server import serving
 
 from channels.chain.account import KeyAccount
 from channels.chain.client import Web3Chain

@@ -8,7 +8,7 @@ import eth_abi
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import books, legs_of_a_book
+from tests.strategies import books, legs_of_a_book
 
 from channels.errors import InvalidBook
 from channels.model import EMPTY_BOOK, ZERO32, Book, Leg, decode_book, keccak, net

@@ -7,8 +7,8 @@ from typing import Any
 import msgpack
 from hypothesis import given
 from hypothesis import strategies as st
-from roles import TERMS
-from strategies import agreed_states, batches, deployments, hashes, signatures, words64
+from tests.roles import TERMS
+from tests.strategies import agreed_states, batches, deployments, hashes, signatures, words64
 
 from channels.errors import RuleViolation
 from channels.wire.codec import decode, encode

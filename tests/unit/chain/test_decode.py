@@ -6,7 +6,7 @@ import pytest
 from eth_abi import encode
 from eth_abi.exceptions import DecodingError
 from hypothesis import given, strategies as st
-from roles import CHANNEL, ETH, UNIT, book, condor, state
+from tests.roles import CHANNEL, ETH, UNIT, book, condor, state
 
 from channels.chain.abi import abi_of, revert_reason
 from channels.chain.decode import decode_log, state_of, underlying_of

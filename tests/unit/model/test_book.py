@@ -7,7 +7,7 @@ from typing import Any
 
 import eth_abi
 import pytest
-from roles import BTC, DAY, ETH, EXPIRY, LATER, NOW, book, condor, marks
+from tests.roles import BTC, DAY, ETH, EXPIRY, LATER, NOW, book, condor, marks
 
 from channels.errors import InvalidBook
 from channels.model import NO_MARKS, Book, Leg, Marks, OptionKind, decode_book

@@ -10,7 +10,7 @@ import pytest
 from eth_utils import to_checksum_address
 from hypothesis import given
 from hypothesis import strategies as st
-from roles import CHANNEL, DEPLOYMENT, TERMS, alice, bob, mallory
+from tests.roles import CHANNEL, DEPLOYMENT, TERMS, alice, bob, mallory
 
 from channels.errors import InvalidValue, TermsRefused
 from channels.model import ZERO_ADDRESS, Address, Deployment, Party, Terms, keccak

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from roles import ETH, EXPIRY, NOW, condor, marks
+from tests.roles import ETH, EXPIRY, NOW, condor, marks
 
 from channels.errors import InvalidBook, InvalidValue
 from channels.model import ExpiryMark, Leg, Marks, OptionKind, SpotMark, VolMark, parse_expiry

@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
-from roles import agreed, book, condor, half, marks, signature, state
+from tests.roles import agreed, book, condor, half, marks, signature, state
 
 from channels.errors import InvalidState, RuleViolation, TradeInvalid, UnbalancedState, WithdrawalInvalid
 from channels.model import (

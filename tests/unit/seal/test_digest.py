@@ -9,8 +9,8 @@ import pytest
 from eth_account.messages import SignableMessage, encode_typed_data
 from hypothesis import given
 from hypothesis import strategies as st
-from roles import DEPLOYMENT, mallory, state
-from strategies import deployments, hashes, states
+from tests.roles import DEPLOYMENT, mallory, state
+from tests.strategies import deployments, hashes, states
 
 from channels.model import Deployment, Intent, State, keccak
 from channels.seal import hello_digest, state_digest, state_struct_hash

@@ -9,8 +9,8 @@ import pytest
 from eth_account import Account
 from hypothesis import given
 from hypothesis import strategies as st
-from roles import CHANNEL, DEPLOYMENT, TERMS, agreed, alice, bob, book, mallory, signature, state
-from strategies import hashes
+from tests.roles import CHANNEL, DEPLOYMENT, TERMS, agreed, alice, bob, book, mallory, signature, state
+from tests.strategies import hashes
 
 from channels.errors import BadSignature, KeyUnusable
 from channels.model import Agreed, Party, keccak

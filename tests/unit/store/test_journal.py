@@ -6,7 +6,7 @@ import threading
 from typing import Any, get_args
 
 import pytest
-from roles import CHANNEL, DEPLOYMENT, ETH, EXPIRY, TERMS, UNIT, agreed, book, condor, half, mallory, marks, state
+from tests.roles import CHANNEL, DEPLOYMENT, ETH, EXPIRY, TERMS, UNIT, agreed, book, condor, half, mallory, marks, state
 
 from channels.core.facts import (
     ChainFact,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roles import CHANNEL, DEPLOYMENT, ETH, EXPIRY, NOW, TERMS, UNIT, agreed, book, condor, half, marks
+from tests.roles import CHANNEL, DEPLOYMENT, ETH, EXPIRY, NOW, TERMS, UNIT, agreed, book, condor, half, marks
 
 from channels.model import Acknowledge, Close, Mark, Reopen, SettleExpiry, Trade, Withdraw
 from channels.wire.messages import (

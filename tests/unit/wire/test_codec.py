@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 import msgpack
 import pytest
-from roles import CHANNEL, agreed, book
-from samples import MESSAGES, SIGNATURE
+from tests.roles import CHANNEL, agreed, book
+from tests.unit.wire.samples import MESSAGES, SIGNATURE
 
 from channels.errors import InvalidBook, InvalidState, MalformedMessage, RuleViolation, TermsRefused, UnbalancedState
 from channels.wire.codec import MAX_MESSAGE, decode, encode

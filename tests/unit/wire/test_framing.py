@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from samples import MESSAGES
+from tests.unit.wire.samples import MESSAGES
 
 from channels.errors import FrameTooLong, MalformedMessage
 from channels.wire.codec import MAX_MESSAGE, encode
