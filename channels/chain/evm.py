@@ -22,6 +22,7 @@ from web3.types import RPCEndpoint, RPCResponse
 
 from ..errors import InvalidValue, InvariantBroken
 from ..model import Address
+from ..model.identity import word
 from .account import KeyAccount
 
 CHAIN_ID = 131_277_322_940_537
@@ -109,6 +110,8 @@ class ClockedProvider(EthereumTesterProvider):
             return {"jsonrpc": "2.0", "id": 1, "result": self._estimate(params[0])}
         elif method == "eth_call" and params[1] == "latest":
             return self._try(params[0])
+        elif method == "eth_getLogs" and (query := _simple_query(params[0])) is not None:
+            return {"jsonrpc": "2.0", "id": 1, "result": self._logs(*query)}
         return super().make_request(method, params)
 
     def _estimate(self, message: Any) -> int:
@@ -128,6 +131,27 @@ class ClockedProvider(EthereumTesterProvider):
                 high = middle
         return high
 
+    def _logs(self, address: Address, first: int, last: int) -> list[Any]:
+        """Read the logs of one contract; eth-tester would search the whole chain once for each transaction."""
+        found: list[Any] = []
+        for number in range(first, min(last, self._chain.get_canonical_head().block_number) + 1):
+            block = self._chain.get_canonical_block_by_number(number)
+            logs = (log for receipt in block.get_receipts(self._chain.chaindb) for log in receipt.logs)
+            found += [
+                {
+                    "address": str(Address(log.address)),
+                    "topics": ["0x" + word(topic).hex() for topic in log.topics],
+                    "data": "0x" + log.data.hex(),
+                    "blockNumber": number,
+                    "blockHash": "0x" + block.hash.hex(),
+                    "logIndex": index,
+                    "removed": False,
+                }
+                for index, log in enumerate(logs)
+                if log.address == address
+            ]
+        return found
+
     def _try(self, message: Any) -> RPCResponse:
         """Run a call in a block of the virtual time whose gas is free, as nodes do: a caller needs no money to ask."""
         pending = self._chain.header
@@ -146,6 +170,18 @@ class ClockedProvider(EthereumTesterProvider):
     @property
     def _chain(self) -> Any:
         return self._backend.chain
+
+
+def _simple_query(asked: Any) -> tuple[Address, int, int] | None:
+    """Return the one address and the two block numbers of a log query without topics; None for any other query."""
+    if set(asked) != {"address", "from_block", "to_block"}:
+        return None
+    address, first, last = asked["address"], asked["from_block"], asked["to_block"]
+    if isinstance(address, list) and len(address) == 1:
+        (address,) = address
+    if not (isinstance(address, str) and isinstance(first, int) and isinstance(last, int)):
+        return None
+    return Address(address), first, last
 
 
 def _error(code: int, message: str) -> RPCResponse:
