@@ -1,0 +1,86 @@
+"""The examples, each in the one command that its first lines give, as a newcomer runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
+
+
+def run(*command: str, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python on this checkout, piped, in an environment without a key."""
+    inherited = {name: value for name, value in os.environ.items() if name != "CHANNELS_KEY"}
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**inherited, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def test_the_examples_are_numbered_without_a_gap() -> None:
+    assert [int(example.name[:2]) for example in EXAMPLES] == list(range(1, len(EXAMPLES) + 1)) != []
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_the_command_is_in_the_docstring(example: Path) -> None:
+    assert f"\n    python examples/{example.name}" in example.read_text("utf-8")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_imports_nothing_but_the_library_trio_and_the_standard_library(example: Path) -> None:
+    lines = example.read_text("utf-8").splitlines()
+    roots = {line.split()[1].split(".")[0] for line in lines if line.startswith(("import ", "from "))}
+    assert roots - set(sys.stdlib_module_names) <= {"channels", "trio"}
+
+
+def test_01_trades_is_refused_and_closes() -> None:
+    done = run("examples/01_trade_a_spread.py")
+    assert done.returncode == 0, done.stderr
+    told = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "lacks" in told["refused"] and "margin: initial margin" in told["refused"]
+    assert done.stdout.count("position ") == 2
+    # The spread costs what it is marked at: together they are paid what they put in, to the last unit.
+    paid = [float(amount.replace(",", "")) for amount in told["closed"].rpartition(": ")[2].split(" and ")]
+    assert sum(paid) == pytest.approx(20_000, abs=0.005) and min(paid) > 9_500
+    assert done.stdout.splitlines()[-1].split() == ["event", "ChannelClosed"]
+    assert not done.stderr
+
+
+def test_02_the_stale_challenge_is_answered_and_the_newest_state_is_paid() -> None:
+    done = run("examples/02_stale_challenge.py")
+    assert done.returncode == 0, done.stderr
+    assert "a challenge with version 2; she holds 3: her node answers" in done.stdout
+    assert done.stdout.splitlines()[-1] == "paid        alice 10,600.00, mallory 9,400.00"
+    assert not done.stderr
+
+
+def test_03_both_sides_hold_the_same_state_and_persist_before_they_speak() -> None:
+    done = run("examples/03_sans_io.py")
+    assert done.returncode == 0, done.stderr
+    steps = [line.split() for line in done.stdout.splitlines()]
+    alices = [" ".join(step[1:]) for step in steps if step[0] == "alice"]
+    proposals = [i for i, what in enumerate(alices) if what == "send Propose"]
+    assert len(proposals) == 2 and all(alices[i - 1] == "persist Signed" for i in proposals)
+    bobs = [" ".join(step[1:]) for step in steps if step[0] == "bob"]
+    accepts = [i for i, what in enumerate(bobs) if what == "send Accept"]
+    assert len(accepts) == 2 and all(bobs[i - 2 : i] == ["persist Signed", "persist StateAgreed"] for i in accepts)
+    assert [what for name, *what in steps if what[0] == "holds"] == [
+        ["holds", "version", "2,", "2", "legs,", "open"]
+    ] * 2
+    assert not done.stderr
+
+
+def test_the_sans_io_layer_needs_neither_trio_nor_web3() -> None:
+    script = "import runpy, sys; runpy.run_path('examples/03_sans_io.py'); print(*{'trio', 'web3'} & set(sys.modules))"
+    done = run("-c", script)
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
