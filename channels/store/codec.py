@@ -102,11 +102,14 @@ def decode_records(path: str, entries: Iterable[tuple[Entry, bytes]]) -> list[Re
     """Return the records of a channel's entries with their links, in order; StoreCorrupt at the first damaged one."""
     records: list[Record] = []
     link = FIRST_LINK
-    for entry, found in entries:
-        link = entry.link(link)
-        if link != found:
-            raise StoreCorrupt(path, f"record {len(records) + 1} of a channel is not the one that was written")
-        records.append(_decode(path, entry))
+    try:
+        for entry, found in entries:
+            link = entry.link(link)
+            if link != found:
+                raise StoreCorrupt(path, f"record {len(records) + 1} of a channel is not the one that was written")
+            records.append(_decode(path, entry))
+    except (TypeError, ValueError, OverflowError) as broken:  # a damaged column holds another type or range
+        raise StoreCorrupt(path, f"record {len(records) + 1} of a channel is not one: {broken}") from broken
     return records
 
 

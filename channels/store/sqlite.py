@@ -199,6 +199,8 @@ def _mapped(place: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise StoreCorrupt(str(place), str(refused)) from refused
         raise StoreFailed(str(place), str(refused)) from refused
+    except UnicodeDecodeError as refused:  # sqlite3 quotes a damaged schema in its message, and cannot decode it
+        raise StoreCorrupt(str(place), "its schema is not text") from refused
     except OSError as refused:
         raise StoreFailed(str(place), refused.strerror or str(refused)) from refused
 

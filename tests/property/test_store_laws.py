@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from tests.roles import CHANNEL, DEPLOYMENT, TERMS, UNIT, book, half
-from tests.strategies import journal_records
-from tests.writer import update
 
 from channels.core.records import Opened, Record, Signed, StateAgreed, TurnMoved
 from channels.errors import AlreadySigned, StoreCorrupt, StoreError
 from channels.model import Agreed, ChannelId, HalfSigned, Mark, Party, keccak
 from channels.seal import state_struct_hash
 from channels.store import MemoryStore, SqliteStore, Store
+from tests.roles import CHANNEL, DEPLOYMENT, TERMS, UNIT, book, half
+from tests.strategies import journal_records
+from tests.writer import update
 
 ROOT = Path(__file__).parents[2]
 OPENED = Opened(DEPLOYMENT, TERMS, Party.ZERO, initiated=True)

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.roles import CHANNEL, DEPLOYMENT, TERMS, UNIT, half
-from tests.writer import update
 
 from channels.core.records import Opened, Signed, TermsAccepted, TurnMoved
 from channels.errors import (
@@ -30,6 +28,8 @@ from channels.model import Party, keccak
 from channels.store import SqliteStore
 from channels.store.codec import encode_record
 from channels.store.sqlite import APPLICATION_ID, SCHEMA_VERSION
+from tests.roles import CHANNEL, DEPLOYMENT, TERMS, UNIT, half
+from tests.writer import update
 
 ROOT = Path(__file__).parents[3]
 OPENED = Opened(DEPLOYMENT, TERMS, Party.ZERO, initiated=True)
@@ -296,6 +296,18 @@ def test_a_store_whose_guards_were_taken_away_is_refused(path: Path, script: str
     raw_sql(path, script)
     with pytest.raises(StoreCorrupt):
         SqliteStore.open(path)
+
+
+def test_a_schema_that_is_not_text_is_corrupt(path: Path) -> None:
+    """sqlite3 quotes a damaged definition in its message, and then cannot decode the message."""
+    whole = path.read_bytes()
+    start = whole.index(b"CREATE TABLE journal")
+    for at in range(start, start + 100):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0x80
+        path.write_bytes(damaged)
+        with pytest.raises(StoreCorrupt):
+            SqliteStore.open(path)
 
 
 def test_the_file_says_what_it_is(path: Path) -> None:

@@ -6,7 +6,6 @@ import threading
 from typing import Any, get_args
 
 import pytest
-from tests.roles import CHANNEL, DEPLOYMENT, ETH, EXPIRY, TERMS, UNIT, agreed, book, condor, half, mallory, marks, state
 
 from channels.core.facts import (
     ChainFact,
@@ -32,6 +31,7 @@ from channels.seal import state_struct_hash
 from channels.store import MemoryStore, Store
 from channels.store.codec import MAX_RECORD, RECORD, SIGNED, Entry, decode_records, encode_record
 from channels.wire.codec import pack_with
+from tests.roles import CHANNEL, DEPLOYMENT, ETH, EXPIRY, TERMS, UNIT, agreed, book, condor, half, mallory, marks, state
 
 OTHER = ChannelId(keccak(b"another channel"))
 TRADE = (Trade(condor(), 5 * UNIT, marks()),)
@@ -259,6 +259,12 @@ def test_a_journal_with_an_entry_changed_lost_or_moved_is_corrupt() -> None:
 def test_an_entry_that_is_no_record_is_corrupt(entry: Entry) -> None:
     with pytest.raises(StoreCorrupt, match="does not decode"):
         decode_records("here", linked(entry))
+
+
+@pytest.mark.parametrize("entry", [Entry(-1, None, None, b""), Entry(256, None, None, b""), Entry(5, -1, None, b"")])
+def test_an_entry_out_of_every_range_is_corrupt(entry: Entry) -> None:
+    with pytest.raises(StoreCorrupt, match="is not one"):
+        decode_records("here", [(entry, bytes(32))])
 
 
 def test_the_memory_store_says_so() -> None:

@@ -1,0 +1,50 @@
+"""A process that signs one version after another into a store and says each version once its append has returned.
+
+    python writer.py STORE FIRST_VERSION [LARGEST_FILE]
+
+It ends when it is killed. With LARGEST_FILE, the disk is full beyond that many bytes per file; the writer then prints
+what the store said, tries once more, and shows that it can still read.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import count
+
+from tests.roles import CHANNEL, DEPLOYMENT, TERMS, agreed, half
+
+from channels.core.records import Opened, Signed, StateAgreed
+from channels.errors import StoreFailed
+from channels.model import Mark, Party
+from channels.store import SqliteStore
+
+
+def update(version: int) -> list[Signed | StateAgreed]:
+    """What one update appends: our signature, then both."""
+    return [Signed(half(version=version), (Mark(),)), StateAgreed(agreed(version=version), (Mark(),))]
+
+
+def main(path: str, first: int, largest: int | None) -> None:
+    """Write until killed, or until the disk is full."""
+    store = SqliteStore.open(path)
+    if not store.channels():
+        store.append(CHANNEL, [Opened(DEPLOYMENT, TERMS, Party.ZERO, True)])
+    if largest is not None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    try:
+        for version in count(first):
+            store.append(CHANNEL, update(version))
+            print(version, flush=True)
+    except StoreFailed as refused:
+        print(f"failed: {refused}", flush=True)
+    try:
+        store.append(CHANNEL, update(2**63))
+    except StoreFailed as refused:
+        print(f"again: {refused}", flush=True)
+    print(f"readable: {len(store.records(CHANNEL))}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None)
