@@ -76,13 +76,22 @@ def test_greeks_of_the_reference_cases(gain: int) -> None:
 
 
 def test_the_bits_are_the_normative_ones() -> None:
-    """Any other order of steps, rounding or constant shows here: a contract that agrees must give this digest too."""
+    """Any other order of steps, rounding or constant shows here: a contract that agrees gives this digest too.
+
+    Every case at two gains, and at each the logarithms, both tails with their guard bits, and the Greeks of both kinds.
+    """
     digest = sha256()
-    for case in CASES:
-        for kind in (CALL, PUT):
-            found = unit_greeks(kind, *inputs(case))
-            digest.update(repr(tuple(getattr(found, field.name) for field in fields(found))).encode())
-    assert digest.hexdigest() == "6eb7c9f8230cf0f810a51e41cb4332970ae152673b28839de2c67f6cef671c34"
+    for gain in (1, 2**13):
+        for case in CASES:
+            forward, strike, vol, seconds = inputs(case)
+            f, k = forward * gain, strike * gain
+            logs, width = (ln_q120(f), ln_q120(k)), total_vol_down(vol, sqrt_years_q100_down(seconds))
+            numbers = [*logs, width, *tails(min(f, k), abs(logs[0] - logs[1]), width)]
+            for kind in (CALL, PUT):
+                found = unit_greeks(kind, f, k, vol, seconds)
+                numbers += (getattr(found, field.name) for field in fields(found))
+            digest.update(repr(numbers).encode())
+    assert digest.hexdigest() == "eaeffee69529d16d2e6e4b337e0e8ea7e2b9c7a33c834de5603577b15b722f57"
 
 
 def test_at_the_money_textbook_value() -> None:
