@@ -212,7 +212,7 @@ def _connect(place: Path, mode: str) -> sqlite3.Connection:
 
 
 @cache
-def _schema() -> tuple[str, frozenset[tuple[str, str]]]:
+def _schema() -> tuple[str, frozenset[tuple[bytes, bytes]]]:
     """The schema's text, and the objects it makes: (name, definition)."""
     text = (files(__package__) / "schema.sql").read_text("utf-8")
     with contextlib.closing(sqlite3.connect(":memory:")) as scratch:
@@ -220,8 +220,9 @@ def _schema() -> tuple[str, frozenset[tuple[str, str]]]:
         return text, _objects(scratch)
 
 
-def _objects(connection: sqlite3.Connection) -> frozenset[tuple[str, str]]:
-    return frozenset(connection.execute("SELECT name, coalesce(sql, '') FROM sqlite_master"))
+def _objects(connection: sqlite3.Connection) -> frozenset[tuple[bytes, bytes]]:
+    """What is defined, as bytes: a damaged definition need not be text."""
+    return frozenset(connection.execute("SELECT CAST(name AS BLOB), CAST(sql AS BLOB) FROM sqlite_master"))
 
 
 def _create(place: Path) -> None:

@@ -8,14 +8,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from channels.core.records import Opened, Record, Signed, StateAgreed, TurnMoved
 from channels.errors import AlreadySigned, StoreCorrupt, StoreError
@@ -60,8 +60,6 @@ def held(kind: str) -> Iterator[Held]:
 
 def in_channel(record: Record, channel: ChannelId) -> Record:
     """The record as `channel`'s: states name the channel they belong to."""
-    from dataclasses import replace
-
     if isinstance(record, Signed):
         old = record.half
         return Signed(HalfSigned(replace(old.state, channel=channel), old.book, old.party, old.signature), ())
@@ -261,6 +259,7 @@ def test_a_log_cut_before_append_returned_gives_all_of_the_append_or_nothing(fil
     assert outcome(files.before, files.log[:size]) in (files.acknowledged, files.complete)
 
 
+@settings(max_examples=5 * settings.default.max_examples)
 @given(data=st.data())
 def test_a_changed_byte_is_found_or_does_not_matter(files: Files, data: st.DataObject) -> None:
     damaged = bytearray(files.closed)
