@@ -15,7 +15,7 @@ from channels.errors import OutOfBounds
 from channels.model.marks import MAX_TENOR, MAX_VOL
 from channels.model.option import MAX_PRICE, OptionKind
 from channels.risk import price, unit_greeks
-from channels.risk.black import intrinsic, tails, total_vol_down
+from channels.risk.black import GUARD_BITS, LIMIT_Q72, intrinsic, tails, tails_at, total_vol_down
 from channels.risk.fixed import SQRT2_Q127, ln_q120, sqrt_years_q100_down
 from channels.units import SECONDS_PER_YEAR, WAD, wad
 
@@ -116,6 +116,16 @@ def test_without_time_or_volatility_it_is_intrinsic(kind: OptionKind, vol: int, 
 def test_far_from_the_money_it_is_intrinsic(forward: int, strike: int) -> None:
     for kind in (CALL, PUT):
         assert price(kind, forward, strike, WAD // 2, 30 * DAY) == intrinsic(kind, forward, strike)
+
+
+def test_a_tail_ends_at_ten_standard_deviations() -> None:
+    half = 1 << 71
+    assert tails_at(MAX_PRICE, half + LIMIT_Q72, half) == (0, 0, 0)
+    near, far, decay = tails_at(MAX_PRICE, half + LIMIT_Q72 - 1, half)
+    assert decay > near > far > 0
+    assert tails_at(MAX_PRICE, 0, LIMIT_Q72) == (MAX_PRICE << GUARD_BITS, 0, 0)
+    near, far, decay = tails_at(MAX_PRICE, 0, LIMIT_Q72 - 1)
+    assert (MAX_PRICE << GUARD_BITS) > near > (MAX_PRICE << GUARD_BITS) - decay and decay > far > 0
 
 
 def test_with_unbounded_volatility_a_call_is_worth_the_forward_and_a_put_the_strike() -> None:
