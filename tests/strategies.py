@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import strategies as st
-from tests.roles import CHANNEL, DAY, DEPLOYMENT, NOW, TERMS
 
 from channels.core import facts, records
 from channels.model import (
@@ -37,6 +36,7 @@ from channels.model.marks import MAX_RATIO, MAX_VOL
 from channels.model.option import MAX_PRICE, MAX_QUANTITY
 from channels.model.state import MAX_AMOUNT, MAX_VERSION
 from channels.units import WAD
+from tests.roles import CHANNEL, DAY, DEPLOYMENT, NOW, TERMS
 
 hashes = st.binary(min_size=32, max_size=32)
 signatures = st.binary(min_size=65, max_size=65)

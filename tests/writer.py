@@ -1,6 +1,6 @@
 """A process that signs one version after another into a store and says each version once its append has returned.
 
-    python writer.py STORE FIRST_VERSION [LARGEST_FILE]
+    python -m tests.writer STORE FIRST_VERSION [LARGEST_FILE]
 
 It ends when it is killed. With LARGEST_FILE, the disk is full beyond that many bytes per file; the writer then prints
 what the store said, tries once more, and shows that it can still read.
@@ -11,12 +11,11 @@ from __future__ import annotations
 import sys
 from itertools import count
 
-from tests.roles import CHANNEL, DEPLOYMENT, TERMS, agreed, half
-
 from channels.core.records import Opened, Signed, StateAgreed
 from channels.errors import StoreFailed
 from channels.model import Mark, Party
 from channels.store import SqliteStore
+from tests.roles import CHANNEL, DEPLOYMENT, TERMS, agreed, half
 
 
 def update(version: int) -> list[Signed | StateAgreed]:

@@ -18,7 +18,7 @@ from ..wire import schema as s
 from ..wire.codec import AGREED, pack_with, unpack_with
 
 MAX_RECORD = 2**20
-"""Bytes of the largest record: sixteen trades of 64 legs, each with the marks of a full book, take a third of it."""
+"""Bytes of the largest record: sixteen trades of 64 legs, each with the marks of a full book, take a sixth of it."""
 
 MAX_BLOCK = 2**63 - 1
 """The largest integer of an SQLite column, and no chain's block number."""

@@ -30,7 +30,7 @@ from .messages import (
 )
 
 MAX_MESSAGE = 65_536
-"""Bytes of the largest message: a trade of 64 legs with the marks of a full book takes a third of it."""
+"""Bytes of the largest message: a trade of 64 legs with the marks of a full book takes a sixth of it."""
 
 _CODE, _REASON = s.text(64), s.text(512)
 AGREED = s.struct(Agreed, state=s.STATE, book=s.BOOK, signatures=s.sequence(s.SIGNATURE, 2, 2))

@@ -6,14 +6,13 @@ from collections import Counter
 
 import eth_abi
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from tests.strategies import books, legs_of_a_book
+from hypothesis import given, strategies as st
 
 from channels.errors import InvalidBook
 from channels.model import EMPTY_BOOK, ZERO32, Book, Leg, decode_book, keccak, net
 from channels.model.book import MAX_BOOK_BYTES
 from channels.model.option import MAX_QUANTITY
+from tests.strategies import books, legs_of_a_book
 
 BOOK_TYPE = (
     "(bytes32,uint64,(bytes32,uint128)[],(bytes32,uint64,uint128,uint128)[],"

@@ -273,8 +273,8 @@ def test_a_changed_byte_is_found_or_does_not_matter(files: Files, data: st.DataO
 
 def acknowledge(path: Path, first: int, wanted: int) -> list[int]:
     """Let another process sign from `first` on, kill it after so many acknowledgements, and return all it gave."""
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-    command = [sys.executable, str(ROOT / "tests" / "writer.py"), str(path), str(first)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.writer", str(path), str(first)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         given_out = [int(process.stdout.readline()) for _ in range(wanted)]

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgpack
-from hypothesis import given
-from hypothesis import strategies as st
-from tests.roles import TERMS
-from tests.strategies import agreed_states, batches, deployments, hashes, signatures, words64
+from hypothesis import given, strategies as st
 
 from channels.errors import RuleViolation
 from channels.wire.codec import decode, encode
@@ -28,6 +25,8 @@ from channels.wire.messages import (
     Resume,
     WantTurn,
 )
+from tests.roles import TERMS
+from tests.strategies import agreed_states, batches, deployments, hashes, signatures, words64
 
 codes = st.text(st.characters(exclude_categories=["Cs"]), max_size=64)
 reasons = st.text(st.characters(exclude_categories=["Cs"]), max_size=512)

@@ -9,8 +9,7 @@ from math import ceil, floor, trunc
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from channels.errors import InvalidValue
 from channels.units import (

@@ -7,7 +7,6 @@ from typing import Any
 
 import eth_abi
 import pytest
-from tests.roles import BTC, DAY, ETH, EXPIRY, LATER, NOW, book, condor, marks
 
 from channels.errors import InvalidBook
 from channels.model import NO_MARKS, Book, Leg, Marks, OptionKind, decode_book
@@ -16,6 +15,7 @@ from channels.model.identity import word
 from channels.model.marks import MAX_RATIO, MAX_TENOR, MAX_VOL
 from channels.model.option import MAX_PRICE, MAX_QUANTITY
 from channels.units import WAD
+from tests.roles import BTC, DAY, ETH, EXPIRY, LATER, NOW, book, condor, marks
 
 SHAPE = (
     "(bytes32,uint64,(bytes32,uint128)[],(bytes32,uint64,uint128,uint128)[],"

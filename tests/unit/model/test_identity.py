@@ -8,13 +8,12 @@ from typing import Any
 import eth_abi
 import pytest
 from eth_utils import to_checksum_address
-from hypothesis import given
-from hypothesis import strategies as st
-from tests.roles import CHANNEL, DEPLOYMENT, TERMS, alice, bob, mallory
+from hypothesis import given, strategies as st
 
 from channels.errors import InvalidValue, TermsRefused
 from channels.model import ZERO_ADDRESS, Address, Deployment, Party, Terms, keccak
 from channels.model.identity import checked_hash, checked_range, word
+from tests.roles import CHANNEL, DEPLOYMENT, TERMS, alice, bob, mallory
 
 EIP55 = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
 TERMS_TYPE = "(address[2],address[2],address,uint8,address,address,bytes32,uint32,uint32,uint32,uint32,uint64,bytes32)"

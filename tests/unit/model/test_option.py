@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from tests.roles import ETH, EXPIRY, NOW, condor, marks
 
 from channels.errors import InvalidBook, InvalidValue
 from channels.model import ExpiryMark, Leg, Marks, OptionKind, SpotMark, VolMark, parse_expiry
 from channels.model.marks import MAX_RATIO, MAX_VOL
 from channels.model.option import MAX_PRICE, MAX_QUANTITY, underlying_word
 from channels.units import WAD
+from tests.roles import ETH, EXPIRY, NOW, condor, marks
 
 CALL = Leg.call(ETH, EXPIRY, 2400, quantity=1)
 

@@ -6,7 +6,6 @@ from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
-from tests.roles import agreed, book, condor, half, marks, signature, state
 
 from channels.errors import InvalidState, RuleViolation, TradeInvalid, UnbalancedState, WithdrawalInvalid
 from channels.model import (
@@ -26,6 +25,7 @@ from channels.model import (
     promote,
 )
 from channels.model.state import MAX_AMOUNT
+from tests.roles import agreed, book, condor, half, marks, signature, state
 
 MOST = MAX_AMOUNT - 1
 

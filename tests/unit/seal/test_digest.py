@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 from eth_account.messages import SignableMessage, encode_typed_data
-from hypothesis import given
-from hypothesis import strategies as st
-from tests.roles import DEPLOYMENT, mallory, state
-from tests.strategies import deployments, hashes, states
+from hypothesis import given, strategies as st
 
 from channels.model import Deployment, Intent, State, keccak
 from channels.seal import hello_digest, state_digest, state_struct_hash
 from channels.seal.typehash import domain_separator
+from tests.roles import DEPLOYMENT, mallory, state
+from tests.strategies import deployments, hashes, states
 
 STATE_FIELDS = [
     ("bytes32", "channel"), ("uint64", "version"), ("uint8", "intent"), ("uint64", "validUntil"),

@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 from eth_account import Account
-from hypothesis import given
-from hypothesis import strategies as st
-from tests.roles import CHANNEL, DEPLOYMENT, TERMS, agreed, alice, bob, book, mallory, signature, state
-from tests.strategies import hashes
+from hypothesis import given, strategies as st
 
 from channels.errors import BadSignature, KeyUnusable
 from channels.model import Agreed, Party, keccak
 from channels.seal import Signer, check_agreed, check_party, check_signature, recover, state_digest
 from channels.seal.verify import HALF_ORDER
+from tests.roles import CHANNEL, DEPLOYMENT, TERMS, agreed, alice, bob, book, mallory, signature, state
+from tests.strategies import hashes
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 DIGEST = keccak(b"a digest")

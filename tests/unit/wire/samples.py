@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from tests.roles import CHANNEL, DEPLOYMENT, ETH, EXPIRY, NOW, TERMS, UNIT, agreed, book, condor, half, marks
-
 from channels.model import Acknowledge, Close, Mark, Reopen, SettleExpiry, Trade, Withdraw
 from channels.wire.messages import (
     PROTOCOL,
@@ -21,6 +19,7 @@ from channels.wire.messages import (
     Resume,
     WantTurn,
 )
+from tests.roles import CHANNEL, DEPLOYMENT, ETH, EXPIRY, NOW, TERMS, UNIT, agreed, book, condor, half, marks
 
 SIGNATURE = half().signature
 OPERATIONS = (

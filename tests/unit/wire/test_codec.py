@@ -7,12 +7,12 @@ from typing import Any, get_args
 
 import msgpack
 import pytest
-from tests.roles import CHANNEL, agreed, book
-from tests.unit.wire.samples import MESSAGES, SIGNATURE
 
 from channels.errors import InvalidBook, InvalidState, MalformedMessage, RuleViolation, TermsRefused, UnbalancedState
 from channels.wire.codec import MAX_MESSAGE, decode, encode
 from channels.wire.messages import Message, Propose, Reject
+from tests.roles import CHANNEL, agreed, book
+from tests.unit.wire.samples import MESSAGES, SIGNATURE
 
 NAMES = pytest.mark.parametrize("name", MESSAGES)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.wire.samples import MESSAGES
 
 from channels.errors import FrameTooLong, MalformedMessage
 from channels.wire.codec import MAX_MESSAGE, encode
 from channels.wire.framing import FrameReader, frame
+from tests.unit.wire.samples import MESSAGES
 
 PAYLOADS = [encode(message) for message in MESSAGES.values()]
 STREAM = b"".join(map(frame, PAYLOADS))
