@@ -15,7 +15,7 @@ from channels.errors import OutOfBounds
 from channels.model.marks import MAX_TENOR, MAX_VOL
 from channels.model.option import MAX_PRICE, OptionKind
 from channels.risk import price, unit_greeks
-from channels.risk.black import GUARD_BITS, LIMIT_Q72, intrinsic, tails, tails_at, total_vol_down
+from channels.risk.black import GUARD_BITS, intrinsic, tails, tails_at, total_vol_down
 from channels.risk.fixed import SQRT2_Q127, ln_q120, sqrt_years_q100_down
 from channels.units import SECONDS_PER_YEAR, WAD, wad
 
@@ -119,12 +119,12 @@ def test_far_from_the_money_it_is_intrinsic(forward: int, strike: int) -> None:
 
 
 def test_a_tail_ends_at_ten_standard_deviations() -> None:
-    half = 1 << 71
-    assert tails_at(MAX_PRICE, half + LIMIT_Q72, half) == (0, 0, 0)
-    near, far, decay = tails_at(MAX_PRICE, half + LIMIT_Q72 - 1, half)
+    half, limit = 1 << 71, 10 << 72
+    assert tails_at(MAX_PRICE, half + limit, half) == (0, 0, 0)
+    near, far, decay = tails_at(MAX_PRICE, half + limit - 1, half)
     assert decay > near > far > 0
-    assert tails_at(MAX_PRICE, 0, LIMIT_Q72) == (MAX_PRICE << GUARD_BITS, 0, 0)
-    near, far, decay = tails_at(MAX_PRICE, 0, LIMIT_Q72 - 1)
+    assert tails_at(MAX_PRICE, 0, limit) == (MAX_PRICE << GUARD_BITS, 0, 0)
+    near, far, decay = tails_at(MAX_PRICE, 0, limit - 1)
     assert (MAX_PRICE << GUARD_BITS) > near > (MAX_PRICE << GUARD_BITS) - decay and decay > far > 0
 
 
