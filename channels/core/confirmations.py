@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from . import events as e
-from . import notices as n
-from . import records as r
+from . import events as e, notices as n, records as r
 from .channel import Channel
 from .commands import Notify
 from .facts import DepositSeen

@@ -12,10 +12,7 @@ from ..errors import InvariantBroken, UnexpectedMessage
 from ..model import Deployment, Party, Terms
 from ..risk.policy import MarginPolicy
 from ..wire import messages as m
-from . import confirmations, resumption, updates
-from . import events as e
-from . import notices as n
-from . import records as r
+from . import confirmations, events as e, notices as n, records as r, resumption, updates
 from .channel import Channel, MarkPolicy
 from .commands import Notify, Persist, Send
 from .fold import evolve, replay

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from ..errors import InvariantBroken, RuleViolation, SigningSuspended, TurnOutOfOrder
 from ..model import ZERO32, Agreed
 from ..wire import messages as m
-from . import notices as n
-from . import records as r
-from . import rules
+from . import notices as n, records as r, rules
 from .channel import Channel, Outstanding
 from .commands import Command, Notify, Persist, Send
 from .fold import evolve

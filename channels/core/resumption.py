@@ -7,9 +7,7 @@ from dataclasses import replace
 from ..errors import Equivocation, TurnOutOfOrder
 from ..model import Agreed
 from ..wire import messages as m
-from . import events as e
-from . import notices as n
-from . import records as r
+from . import events as e, notices as n, records as r
 from .channel import Channel
 from .commands import Send
 from .outcome import Outcome, Step, agree, freeze, note_version, proposal_message, take_turn

@@ -90,16 +90,13 @@ def judge(
         _check_margin(channel, state, book, withdraws=any(isinstance(op, Withdraw) for op in operations), by=proposer)
 
 
-def reports(
-    channel: Channel, state: State | None, book: Book, *, at_risk: bool = True
-) -> tuple[MarginReport, MarginReport]:
+def reports(channel: Channel, state: State | None, book: Book) -> tuple[MarginReport, MarginReport]:
     """Return both parties' margin reports for a state and its book, at the book's marks.
 
-    `at_risk` counts our half-signed, not superseded withdrawal as gone: the peer may complete it any time.
+    A half-signed withdrawal of ours that is not superseded counts as gone: the peer may complete it any time.
     """
     cash = list(state.balances if state else (0, 0))
-    if at_risk:
-        cash[channel.me] -= channel.unsettled_withdrawal
+    cash[channel.me] -= channel.unsettled_withdrawal
     return margin(book, (cash[0], cash[1]), channel.terms.decimals, channel.policy)
 
 

@@ -7,10 +7,7 @@ from dataclasses import replace
 from ..errors import Equivocation, InvariantBroken, NotYourTurn, RuleViolation, UnexpectedMessage
 from ..model import HalfSigned, promote
 from ..wire import messages as m
-from . import events as e
-from . import notices as n
-from . import records as r
-from . import rules
+from . import events as e, notices as n, records as r, rules
 from .apply import apply
 from .channel import Channel, Outstanding, Signing
 from .commands import Send, Sign

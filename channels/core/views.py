@@ -68,22 +68,30 @@ def duties(channel: Channel) -> tuple[Duty, ...]:
     chain, phase = channel.chain, channel.phase
     if phase is Phase.CLOSED:
         return ()
-    closing = channel.closing
-    if closing and chain.time <= closing.state.valid_until:
-        if closing.state.intent is Intent.CLOSE:
-            return (SubmitClose(closing),)
-        if phase in (Phase.DISPUTED, Phase.SETTLING):
-            return (SubmitReopen(closing),)
-    agreed = channel.agreed
-    if phase is Phase.DISPUTED and agreed and agreed.version > chain.version:
-        return (Answer(agreed, chain.deadline),)
+    agreed, ending = channel.agreed, _ending_duty(channel)
     if phase is Phase.SETTLING:
-        return _settling_duties(channel)
-    found: list[Duty] = list(_missing_prices(channel, *channel.base))
+        # What both agreed to end with goes before what the last state would pay.
+        return (ending,) if ending else _settling_duties(channel)
+    found: list[Duty] = [ending] if ending else []
+    if phase is Phase.DISPUTED:
+        # The answer does not wait for the ending to be mined: that may fail, and the deadline stands.
+        if agreed and agreed.version > chain.version:
+            found.append(Answer(agreed, chain.deadline))
+        return tuple(found)
+    found += _missing_prices(channel, *channel.base)
     me = channel.me
     if agreed and agreed.version > chain.version and agreed.state.withdrawals[me] > chain.paid[me]:
         found.append(CollectWithdrawal(agreed))
     return tuple(found)
+
+
+def _ending_duty(channel: Channel) -> SubmitClose | SubmitReopen | None:
+    closing = channel.closing
+    if closing is None or channel.chain.time > closing.state.valid_until:
+        return None
+    if closing.state.intent is Intent.CLOSE:
+        return SubmitClose(closing)
+    return SubmitReopen(closing) if channel.chain.deadline else None
 
 
 def _settling_duties(channel: Channel) -> tuple[Duty, ...]:

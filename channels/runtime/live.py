@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..core import events as e
-from ..core import notices as n
-from ..core import rules, views
+from ..core import events as e, notices as n, rules, views
 from ..core.apply import apply
 from ..core.channel import Channel
 from ..core.notices import Notice

@@ -8,8 +8,7 @@ import trio
 
 from ..chain.confirm import ranges
 from ..chain.port import Block, Call
-from ..core import events as e
-from ..core import views
+from ..core import events as e, views
 from ..core.facts import SettlementSeen
 from ..errors import ChainError, RpcUnavailable, RuleViolation, TransactionPending, TransactionReverted
 from ..session import Seat

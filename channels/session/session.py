@@ -10,7 +10,7 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 
 from ..core import events as e
-from ..core.commands import Effect, Send
+from ..core.commands import Effect
 from ..errors import (
     BadSignature,
     PeerFault,
@@ -55,7 +55,7 @@ class OpeningRefused:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Bytes of the handshake to send now."""
+    """Bytes to send now that no channel of ours is about: the handshake, or a refusal to open one."""
 
     data: bytes
 
@@ -174,7 +174,7 @@ class Session:
         try:
             seat, effects = self._opener(deployment, terms)
         except TermsRefused as refused:
-            return [Routed(channel, Send(m.OpenRefused(channel, refused.code, str(refused)[:512])))]
+            return [Reply(self.to_bytes(m.OpenRefused(channel, refused.code, str(refused)[:512])))]
         self._seats[channel] = seat
         return [Routed(channel, effect) for effect in effects]
 
