@@ -35,6 +35,8 @@ from .lock import StoreLock
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4F504348
+MIN_PAGE = 512
+"""Bytes of the smallest database that SQLite writes."""
 
 _LAST = "SELECT seq, link FROM journal WHERE channel = ? ORDER BY seq DESC LIMIT 1"
 _APPEND = "INSERT INTO journal (channel, seq, kind, version, digest, body, link) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -259,8 +261,8 @@ def _inspected(place: Path) -> sqlite3.Connection:
     if not place.is_file():
         raise StoreMissing(str(place), "this is not a file")
     size = place.stat().st_size
-    if size == 0:
-        raise StoreCorrupt(str(place), "it is empty")  # and SQLite would delete its log
+    if size < MIN_PAGE:  # SQLite takes a file of no byte, or of one, for a new database, and deletes its log
+        raise StoreCorrupt(str(place), "it is empty" if size == 0 else f"only {size} bytes are left of it")
     log = Path(f"{place}-wal")
     logged = log.exists() and log.stat().st_size > 0
     connection = _connect(place, "mode=ro" if logged else "mode=ro&immutable=1")

@@ -238,13 +238,14 @@ def test_a_log_without_its_store_is_not_overwritten(path: Path) -> None:
     assert log.read_bytes() == b"the log"
 
 
-def test_an_empty_file_beside_a_log_does_not_cost_the_log(path: Path) -> None:
+@pytest.mark.parametrize("left", [b"", b"S", b"SQLite format 3\0"])
+def test_a_file_cut_to_nothing_beside_a_log_does_not_cost_the_log(path: Path, left: bytes) -> None:
     log = path.with_name(path.name + "-wal")
     log.write_bytes(b"the log")
-    path.write_bytes(b"")
-    with pytest.raises(StoreCorrupt, match="empty"):
+    path.write_bytes(left)
+    with pytest.raises(StoreCorrupt, match=r"empty|are left"):
         SqliteStore.open(path)
-    assert log.read_bytes() == b"the log"
+    assert (path.read_bytes(), log.read_bytes()) == (left, b"the log")
 
 
 def test_a_crash_while_creating_leaves_nothing_in_the_way(tmp_path: Path) -> None:

@@ -193,6 +193,11 @@ def test_what_is_no_message_is_malformed(name: str) -> None:
         decode(OUTRIGHT[name])
 
 
+def test_a_message_beyond_the_limit_is_not_even_parsed() -> None:
+    with pytest.raises(MalformedMessage, match=f"{MAX_MESSAGE + 1} bytes exceed"):
+        decode(b"\xc1" * (MAX_MESSAGE + 1))
+
+
 def test_a_message_of_exactly_the_limit_is_read_and_refused_for_what_it_is() -> None:
     data = msgpack.packb([12, "x", "y" * (MAX_MESSAGE - 7)])
     assert len(data) == MAX_MESSAGE
@@ -212,6 +217,9 @@ def test_integers_of_2_to_the_64_are_refused_as_themselves() -> None:
 @pytest.mark.parametrize(
     ("name", "path", "value", "error"),
     [
+        ("Greeting", (1,), -1, MalformedMessage),
+        ("Accept", (2,), -1, MalformedMessage),
+        ("PassTurn", (2,), -(2**63), MalformedMessage),
         ("Resume", (4, 0, 1), 0, InvalidState),
         ("Resume", (4, 0, 6, 0), (1).to_bytes(32, "big"), UnbalancedState),
         ("Resume", (4, 0, 4, 0), b"\xff" * 32, InvalidState),
