@@ -311,6 +311,36 @@ def test_a_schema_that_is_not_text_is_corrupt(path: Path) -> None:
             SqliteStore.open(path)
 
 
+@pytest.mark.parametrize("change", [-4096, -1, 1, 4096])
+def test_a_file_of_another_size_than_its_header_says_is_refused_when_it_is_opened(path: Path, change: int) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[:change] if change < 0 else whole + bytes(change))
+    with pytest.raises(StoreCorrupt):
+        SqliteStore.open(path)
+
+
+def test_a_damaged_index_that_would_let_a_version_be_signed_again_is_refused(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as raw:
+        (page,) = raw.execute("SELECT rootpage FROM sqlite_master WHERE name = 'sign_once'").fetchone()
+        (size,) = raw.execute("PRAGMA page_size").fetchone()
+    damaged = bytearray(path.read_bytes())
+    at = damaged.index(CHANNEL + VERSION_2, (page - 1) * size, page * size) + len(CHANNEL)
+    damaged[at : at + 8] = (9).to_bytes(8, "big")
+    path.write_bytes(damaged)
+    with pytest.raises(StoreCorrupt):
+        SqliteStore.open(path)
+
+
+def test_a_record_deleted_behind_the_guards_is_missed(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        (guard,) = raw.execute("SELECT sql FROM sqlite_master WHERE name = 'journal_never_forgets'").fetchone()
+        raw.execute("DROP TRIGGER journal_never_forgets")
+        raw.execute("DELETE FROM journal WHERE seq = 2")
+        raw.execute(guard)
+    with pytest.raises(StoreCorrupt, match="records are missing"):
+        SqliteStore.open(path)
+
+
 def test_the_file_says_what_it_is(path: Path) -> None:
     with closing(sqlite3.connect(path)) as raw:
         assert raw.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
