@@ -1,0 +1,399 @@
+"""What `channels dispute` shows: one screen before anything is sent, one line per step afterwards.
+
+Plain text of at most 80 columns, because it is read on whatever terminal is at hand, and pasted into a mail. Everything
+is in the words of our side: `you` are who holds the store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from textwrap import wrap
+
+from ..chain.port import ChannelPhase, Receipt
+from ..errors import RpcUnavailable, TransactionReverted
+from ..model import Leg, State
+from ..risk.valuation import value
+from ..runtime.dispute import (
+    Act,
+    Budget,
+    Dispute,
+    Evidence,
+    Finished,
+    Outlook,
+    Step,
+    Wait,
+    enforceable,
+    last_resort_start,
+)
+from ..units import show
+
+LABEL = 12
+SKEW = 300
+"""Seconds by which the chain's clock may differ from this machine's before a person should know."""
+ETHER = 18
+
+
+def screen(
+    dispute: Dispute,
+    outlook: Outlook,
+    step: Step,
+    budget: Budget,
+    symbol: str,
+    *,
+    width: int = 80,
+    height: int | None = None,
+    clock: float,
+) -> list[str]:
+    """Return the lines of the screen, none wider than `width`; with `height`, legs are left out until they fit.
+
+    `clock` is this machine's unix time, only to warn where the chain's differs.
+    """
+    writer = _Writer(dispute, outlook, step, budget, symbol, width, clock)
+    lines = writer.write(None)
+    if height is not None and len(lines) > height:
+        legs = writer.leg_rows()
+        lines = writer.write(max(1, legs - (len(lines) - height) - 1))
+    return lines
+
+
+class _Writer:
+    def __init__(
+        self,
+        dispute: Dispute,
+        outlook: Outlook,
+        step: Step,
+        budget: Budget,
+        symbol: str,
+        width: int,
+        clock: float,
+    ) -> None:
+        self.dispute, self.outlook, self.step, self.budget = dispute, outlook, step, budget
+        self.evidence: Evidence = dispute.evidence
+        self.symbol, self.width, self.clock = symbol, width, clock
+        self.state, self.book = enforceable(self.evidence, outlook)
+
+    def write(self, leg_rows: int | None) -> list[str]:
+        closed = self.outlook.phase is ChannelPhase.CLOSED
+        parts = [
+            self._labelled("CHANNEL", self._channel()),
+            self._labelled("ON CHAIN", self._on_chain()),
+        ]
+        if closed:
+            parts.append(self._labelled("PAID", self._paid()))
+        else:
+            parts += [
+                self._labelled("YOUR PROOF", self._proof()),
+                self._labelled("CASH", self._cash()),
+                self._legs(leg_rows),
+                self._labelled("PAYOUT", self._payout()),
+                self._deadline(),
+                self._labelled("OTHERWISE", self._otherwise()),
+            ]
+        if not isinstance(self.step, Finished):
+            parts.append(self._labelled("GAS", self._gas()))
+        parts += [*self._warnings(), self._numbered("NEXT", self._plan())]
+        return [line.rstrip() for part in parts for line in part]
+
+    def leg_rows(self) -> int:
+        return len(self._leg_lines())
+
+    # The lines
+
+    def _channel(self) -> str:
+        evidence, chain = self.evidence, self.dispute.chain
+        return (
+            f"0x{evidence.channel.hex()[:16]}... on chain {evidence.deployment.chain_id} ({chain.endpoint}); "
+            f"you are party {int(evidence.me)}"
+        )
+
+    def _on_chain(self) -> str:
+        status = self.outlook.status
+        version = f"version {status.version}" if status.version else "no version"
+        match self.outlook.phase:
+            case ChannelPhase.OPEN:
+                return f"no dispute, {version} registered; {self._money(status.pot)} locked"
+            case ChannelPhase.DISPUTED:
+                return f"DISPUTED with {version}; {self._money(status.pot)} locked"
+            case ChannelPhase.SETTLING:
+                return f"deadline passed, {version} is final; {self._money(status.pot)} to be paid"
+            case ChannelPhase.CLOSED:
+                return f"CLOSED with {version}"
+
+    def _proof(self) -> str:
+        status, agreed, close = self.outlook.status, self.evidence.agreed, self.outlook.close
+        if close:
+            return (
+                f"version {close.version}, an agreed CLOSE, good until {_utc(close.state.valid_until)}: "
+                "better than a dispute, it pays at once"
+            )
+        if self.outlook.phase is ChannelPhase.SETTLING:
+            return "the chain's version is final, nothing newer is taken any more"
+        if agreed is None:
+            return "nothing was ever agreed: you are owed exactly what you deposited"
+        if agreed.version > status.version:
+            known = f"version {status.version}" if status.version else "nothing"
+            return f"version {agreed.version}, signed by both: newer than the chain's {known}"
+        if agreed.version == status.version:
+            return f"version {agreed.version}, signed by both: the chain has it already"
+        return f"version {agreed.version}, OLDER than the chain's version {status.version}"
+
+    def _cash(self) -> str:
+        if self.state is None and not self.outlook.status.version and self.evidence.agreed is None:
+            mine, theirs = self._sides(self.outlook.status.deposits)
+            return f"you {self._money(mine)}, peer {self._money(theirs)}: the deposits"
+        cash = self._cash_of(self.state)
+        mine, theirs = self._sides(cash)
+        legs = ", before the legs" if self.book is None or self.book.legs else ""
+        return f"you {self._money(mine)}, peer {self._money(theirs)}{legs}"
+
+    def _legs(self, rows: int | None) -> list[str]:
+        if self.book is None:
+            return self._labelled("LEGS", "unknown: this store does not hold the book of the chain's version")
+        if not self.book.legs:
+            return self._labelled("LEGS", "none")
+        lines = self._leg_lines()
+        shown = lines if rows is None else lines[:rows]
+        if len(shown) < len(lines):
+            hidden = len(self.book.legs) - len(shown) * self._per_row()
+            shown.append(f"and {hidden} more (piped into a file, all are shown)")
+        head = f"{len(self.book.legs)}, the last expires {_utc(self.book.last_expiry)}; + you are long"
+        return [*self._labelled("LEGS", head), *(" " * LABEL + line for line in shown)]
+
+    def _leg_lines(self) -> list[str]:
+        if self.book is None:
+            return []
+        sign = 1 if self.evidence.me == 0 else -1
+        texts = [_leg(leg.times(sign)) for leg in self.book.legs]
+        per_row, column = self._per_row(), (self.width - LABEL) // 2
+        return ["".join(text.ljust(column) for text in texts[i : i + per_row]) for i in range(0, len(texts), per_row)]
+
+    def _per_row(self) -> int:
+        if self.book is None:
+            return 1
+        return 2 if max(len(_leg(leg)) for leg in self.book.legs) + 2 < (self.width - LABEL) // 2 else 1
+
+    def _payout(self) -> str:
+        if self.outlook.expected is not None:
+            mine, theirs = self._sides(self.outlook.expected)
+            return f"you {self._money(mine)}, peer {self._money(theirs)}"
+        if self.book is None:
+            return "not known without the book"
+        if self.book.last_expiry <= self.outlook.now:
+            return "known as soon as the settlement price is"
+        mine = value(self.book, t=self.outlook.now, decimals=self.evidence.terms.decimals)[self.evidence.me]
+        return (
+            f"known when the legs have expired; at the last agreed marks ({_utc(self.book.marks.time)}) "
+            f"they are worth {self._money(mine)} to you"
+        )
+
+    def _deadline(self) -> list[str]:
+        outlook, evidence = self.outlook, self.evidence
+        if outlook.close:
+            at, what = outlook.close.state.valid_until, "the agreed close is void after it"
+        elif outlook.phase is ChannelPhase.OPEN:
+            period = _span(evidence.terms.challenge_period)
+            return self._labelled("DEADLINE", f"none runs. A dispute lasts {period} from its first block")
+        elif outlook.phase is ChannelPhase.SETTLING and isinstance(self.step, Wait):
+            at, what = self.step.until, f"waiting for {self.step.what}"
+        elif outlook.phase is ChannelPhase.SETTLING:
+            return self._labelled("DEADLINE", f"passed {_utc(outlook.status.deadline)}; no other one runs")
+        else:
+            at, what = outlook.status.deadline, "by the chain's clock"
+        left = at - outlook.now
+        return [
+            *self._labelled("DEADLINE", f"{_utc(at)}, {'in ' + _span(left) if left > 0 else 'now'}: {what}"),
+            *self._labelled("", f"{_local(at)} by this machine's time zone"),
+        ]
+
+    def _otherwise(self) -> str:
+        """What happens if nobody on our side does anything."""
+        outlook, agreed = self.outlook, self.evidence.agreed
+        status = outlook.status
+        match outlook.phase:
+            case ChannelPhase.OPEN:
+                hours = _span(self.evidence.terms.challenge_period)
+                return f"the money stays locked, and the peer may dispute with an older state: you then have {hours}"
+            case ChannelPhase.DISPUTED if agreed and agreed.version > status.version:
+                cash, ours = self._cash_of(outlook.registered), self._cash_of(agreed.state)
+                me = self.evidence.me
+                worse = f"its cash is {self._money(cash[me])} for you, not {self._money(ours[me])}"
+                legs = "" if outlook.book == agreed.book else ", its legs are others"
+                version = f"version {status.version}" if status.version else "the bare deposits"
+                return f"{version} becomes final at the deadline, and you are paid by it: {worse}{legs}"
+            case ChannelPhase.DISPUTED:
+                return f"the same: version {status.version} becomes final, and later anyone can settle it"
+            case _:
+                return "nothing is lost: the money waits in the contract until anyone settles"
+
+    def _gas(self) -> str:
+        budget = self.budget
+        count = "1 transaction" if budget.transactions == 1 else f"up to {budget.transactions} transactions"
+        needs, has = _ether(budget.needs, up=True), _ether(budget.balance)
+        verdict = (
+            "enough" if budget.is_enough else f"TOO LITTLE, send it {_ether(budget.needs - budget.balance, up=True)}"
+        )
+        return f"{count}, at most {needs} ETH; {self.dispute.chain.account} has {has}: {verdict}"
+
+    def _paid(self) -> str:
+        payouts = self.outlook.payouts
+        if payouts is None:
+            return "the amounts stand in the contract's log, which this RPC does not show"
+        mine, theirs = self._sides(payouts)
+        return f"you {self._money(mine)} (to {self.evidence.owner}), peer {self._money(theirs)}"
+
+    def _warnings(self) -> Iterator[list[str]]:
+        evidence, outlook = self.evidence, self.outlook
+        if outlook.foreign:
+            yield self._labelled(
+                "! OLD COPY",
+                f"the chain has version {outlook.status.version}, which this store does not hold. It carries your "
+                "signature, so a newer copy of the store exists or data was lost: find it, and use that one",
+            )
+        if outlook.book is None and outlook.phase is not ChannelPhase.CLOSED:
+            start = last_resort_start(evidence, outlook.status.deadline or outlook.now)
+            yield self._labelled("! NO BOOK", f"the cash alone can be paid from {_utc(start)}; the book pays the legs")
+        if evidence.half_signed and outlook.phase in (ChannelPhase.OPEN, ChannelPhase.DISPUTED):
+            yield self._labelled(
+                "! HALF", f"you signed version {evidence.half_signed}; the peer may complete it and show it instead"
+            )
+        if abs(outlook.now - self.clock) > SKEW:
+            word = "behind" if outlook.now < self.clock else "ahead of"
+            skew = _span(int(abs(outlook.now - self.clock)))
+            yield self._labelled("! CLOCK", f"the chain is {skew} {word} this machine; deadlines go by the chain")
+
+    def _plan(self) -> list[str]:
+        """The steps ahead, the next one first."""
+        step, phase = self.step, self.outlook.phase
+        if isinstance(step, Finished):
+            return [f"nothing: {step.what}"]
+        first = step.what if isinstance(step, Act) else f"wait for {step.what} (this program does, Ctrl-C is safe)"
+        steps = [first]
+        if self.outlook.close or phase is ChannelPhase.CLOSED:
+            return steps
+        if isinstance(step, Act) and phase is not ChannelPhase.SETTLING:
+            steps.append("wait for the deadline (this program does, Ctrl-C is safe)")
+        if self.book is None:
+            return steps
+        if self.book.last_expiry > self.outlook.now and not (isinstance(step, Wait) and phase is ChannelPhase.SETTLING):
+            steps.append("wait for the last leg to expire and its settlement price")
+        if not (isinstance(step, Act) and step.call.name == "settle"):
+            steps.append("settle: both sides are paid")
+        return steps
+
+    # Values as text
+
+    def _cash_of(self, state: State | None) -> tuple[int, int]:
+        """Cash by protocol §3.1, before the legs: balances, corrected by what was deposited and paid meanwhile."""
+        status = self.outlook.status
+        if state is None:
+            return status.deposits[0] - status.paid[0], status.deposits[1] - status.paid[1]
+        both = zip(state.balances, status.deposits, state.deposits, state.withdrawals, status.paid, strict=True)
+        cash = [balance + on - known + out - paid for balance, on, known, out, paid in both]
+        return cash[0], cash[1]
+
+    def _sides(self, pair: Sequence[int]) -> tuple[int, int]:
+        return pair[self.evidence.me], pair[self.evidence.me.other]
+
+    def _money(self, amount: int) -> str:
+        decimals = self.evidence.terms.decimals
+        return f"{show(amount, decimals, min(2, decimals))} {self.symbol}"
+
+    def _labelled(self, label: str, text: str) -> list[str]:
+        lines = wrap(text, self.width - LABEL, break_on_hyphens=False)
+        return [(label if i == 0 else "").ljust(LABEL) + line for i, line in enumerate(lines)]
+
+    def _numbered(self, label: str, steps: Sequence[str]) -> list[str]:
+        if len(steps) == 1:
+            return self._labelled(label, steps[0])
+        return [line for i, step in enumerate(steps) for line in self._labelled("" if i else label, f"{i + 1}. {step}")]
+
+
+def paid(dispute: Dispute, outlook: Outlook, symbol: str) -> list[str]:
+    """Return what is said at the end."""
+    me, decimals, payouts = dispute.evidence.me, dispute.evidence.terms.decimals, outlook.payouts
+    if payouts is None:
+        return [f"Done: {dispute.next_step(outlook).what}."]
+    amounts = [show(amount, decimals) for amount in (payouts[me], payouts[me.other])]
+    return [f"Done: you were paid {amounts[0]} {symbol} (to {dispute.evidence.owner}), the peer {amounts[1]} {symbol}."]
+
+
+class Progress:
+    """Says what happens while the program runs: a countdown in place on a terminal, else a line when something changes.
+
+    `every`: seconds after which an unchanged wait is said again where there is no terminal.
+    """
+
+    def __init__(self, *, live: bool, every: float) -> None:
+        self._live, self._every = live, every
+        self._open = False
+        self._said: str = ""
+        self._when = 0.0
+
+    def tell(self, outlook: Outlook, what: Step | Receipt | TransactionReverted | RpcUnavailable) -> None:
+        """Say a step before it is taken, its receipt, or a trouble that is waited out."""
+        stamp = f"{datetime.fromtimestamp(outlook.now, UTC):%H:%M:%S} UTC"
+        match what:
+            case Act(_, doing):
+                self.line(f"{stamp}  {doing} ...")
+            case Receipt():
+                self.line(f"{stamp}  mined in block {what.block}: {what.transaction}")
+            case Wait(until, subject):
+                self._wait(stamp, until, subject, outlook.now)
+            case TransactionReverted():
+                self.line(f"{stamp}  not sent, looking again: {what.reason}")
+            case RpcUnavailable():
+                self._repeated(f"{stamp}  trying again: {what}", str(what))
+            case _:
+                pass
+
+    def line(self, text: str) -> None:
+        """Print a line of its own."""
+        print(("\r\x1b[K" if self._open else "") + text, flush=True)
+        self._open, self._said = False, ""
+
+    def _wait(self, stamp: str, until: int, subject: str, now: int) -> None:
+        left = until - now
+        text = f"waiting for {subject}" + (f", {_utc(until)}" if left > 0 else "")
+        if self._live:
+            countdown = f", in {_span(left)}" if left > 0 else ""
+            print(f"\r\x1b[K{stamp}  waiting for {subject}{countdown}"[:84], end="", flush=True)
+            self._open = True
+        else:
+            self._repeated(f"{stamp}  {text}", text)
+
+    def _repeated(self, line: str, key: str) -> None:
+        now = time.monotonic()
+        if key != self._said or now - self._when >= self._every:
+            self.line(line)
+            self._said, self._when = key, now
+
+
+def _leg(leg: Leg) -> str:
+    return ("+" if leg.quantity > 0 else "") + str(leg)
+
+
+def _utc(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%a %d %b %Y %H:%M:%S} UTC"
+
+
+def _local(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC).astimezone():%a %d %b %Y %H:%M:%S %Z}"
+
+
+def _span(seconds: int) -> str:
+    """A length of time in its two largest units."""
+    units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+    for (size, name), (smaller, below) in pairwise(units):
+        if seconds >= size:
+            rest = seconds % size // smaller
+            return f"{seconds // size} {name}" + (f" {rest} {below}" if rest else "")
+    return f"{seconds} s"
+
+
+def _ether(wei: int, *, up: bool = False) -> str:
+    """Wei as ether with six places; `up` for a need, so that it is never understated."""
+    unit = 10 ** (ETHER - 6)
+    return show(-(-wei // unit) if up else wei // unit, 6)
