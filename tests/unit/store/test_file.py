@@ -341,6 +341,13 @@ def test_a_record_deleted_behind_the_guards_is_missed(path: Path) -> None:
         SqliteStore.open(path)
 
 
+def test_the_writer_syncs_every_commit(path: Path) -> None:
+    """A killed process cannot show it, since the kernel keeps what was written: so the setting itself is asked."""
+    with closing(SqliteStore.open(path)) as store:
+        assert store._connection is not None
+        assert store._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
 def test_the_file_says_what_it_is(path: Path) -> None:
     with closing(sqlite3.connect(path)) as raw:
         assert raw.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
