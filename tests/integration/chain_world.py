@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.roles import DAY, ETH, NOW, TERMS, UNIT, alice, bob, book, condor, trent
-
 from channels.chain import Chain
 from channels.chain.local import LocalChain
 from channels.model import EMPTY_BOOK, Agreed, Book, Intent, Party, State, Terms
 from channels.seal import state_digest
 from channels.units import WAD
+from tests.roles import DAY, ETH, NOW, TERMS, UNIT, alice, bob, book, condor, trent
 
 START = NOW - DAY
 CONDOR: Book = book(condor())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.integration.chain_world import CONDOR, DEPOSITS, START, World
-from tests.roles import DAY, ETH, UNIT, alice, bob
 
 from channels.chain import Call, Located, ranges
 from channels.chain.abi import abi_of
@@ -13,6 +11,8 @@ from channels.core.facts import ClosedSeen, DepositSeen, PaymentSeen, Registered
 from channels.model import Intent, Party, keccak
 from channels.seal import state_digest
 from channels.units import WAD
+from tests.integration.chain_world import CONDOR, DEPOSITS, START, World
+from tests.roles import DAY, ETH, UNIT, alice, bob
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ import threading
 import time
 
 import pytest
-from tests.integration.chain_world import START, World
 from eth_account import Account
-from tests.roles import DAY, ETH, HOUR, UNIT, alice, trent
 
 from channels.chain import Block
 from channels.chain.local import START_TIME, LocalChain
@@ -17,6 +15,8 @@ from channels.errors import InvalidValue, MissingExtra, TransactionReverted
 from channels.model import Party
 from channels.seal import Signer
 from channels.units import WAD
+from tests.integration.chain_world import START, World
+from tests.roles import DAY, ETH, HOUR, UNIT, alice, trent
 
 
 @pytest.fixture

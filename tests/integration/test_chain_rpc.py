@@ -11,10 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from tests.integration.chain_world import CONDOR, DEPOSITS, World
 from eth_abi import encode
-from tests.roles import UNIT, alice, mallory
-from tests.rpc_server import serving
 
 from channels.chain.account import KeyAccount
 from channels.chain.client import Web3Chain
@@ -29,6 +26,9 @@ from channels.errors import (
     WrongChain,
 )
 from channels.model import Party
+from tests.integration.chain_world import CONDOR, DEPOSITS, World
+from tests.roles import UNIT, alice, mallory
+from tests.rpc_server import serving
 
 TIMEOUT = 0.5
 ACCOUNT = KeyAccount(alice.signer)

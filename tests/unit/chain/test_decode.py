@@ -6,7 +6,6 @@ import pytest
 from eth_abi import encode
 from eth_abi.exceptions import DecodingError
 from hypothesis import given, strategies as st
-from tests.roles import CHANNEL, ETH, UNIT, book, condor, state
 
 from channels.chain.abi import abi_of, revert_reason
 from channels.chain.decode import decode_log, state_of, underlying_of
@@ -14,6 +13,7 @@ from channels.chain.encode import state_tuple
 from channels.core.facts import ClosedSeen, DepositSeen, PaymentSeen, RegisteredSeen, SettlementSeen
 from channels.errors import InvalidBook, InvariantBroken
 from channels.model import Intent, Party, keccak
+from tests.roles import CHANNEL, ETH, UNIT, book, condor, state
 
 EVENTS = abi_of("Adjudicator").events
 amounts = st.integers(0, 2**119)
