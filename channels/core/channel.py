@@ -107,12 +107,14 @@ class Channel:
     agreed: Agreed | None = None
     """The latest agreed state that operates (a REOPEN once it is registered)."""
     closing: Agreed | None = None
-    """An agreed CLOSE or REOPEN that is not registered yet."""
+    """The latest agreed CLOSE or REOPEN above the agreed state, not registered; it may have expired."""
     outstanding: tuple[Outstanding, ...] = ()
     signed: int = 0
     """The highest version we ever signed."""
     seen: int = 0
     """The highest version the peer is known to have signed."""
+    refused: int = 0
+    """The highest version of the peer's that we refused since we started: it is never accepted after all."""
     turn: int = 0
     chain: ChainView = field(default_factory=ChainView)
     frozen: int = 0
@@ -121,6 +123,9 @@ class Channel:
     """The version of our proposal that waits for an answer; 0: none."""
     signing: Signing | None = None
     turn_wanted: bool = False
+    """The peer asked for the turn."""
+    turn_needed: bool = False
+    """Our owner asked for the turn and has not used it yet."""
 
     @property
     def phase(self) -> Phase:
@@ -180,13 +185,12 @@ class Channel:
         standing = [s for s in candidates if s.version > self.chain.version and self.chain.time <= s.valid_until]
         return max(standing, key=lambda s: s.version, default=None)
 
-    @property
-    def unsettled_withdrawal(self) -> int:
-        """What a half-signed withdrawal of ours may still take out of our collateral, in token units.
+    def withdrawal_at_risk(self, state: State | None) -> int:
+        """What a half-signed withdrawal of ours may take from our collateral beyond what `state` authorises.
 
-        It counts as gone until a version above it is registered: the peer may complete and register it any time.
+        Token units. It counts as gone until a version above it is registered: the peer may complete and register it any
+        time. Withdrawals are cumulative totals, so of several the largest counts, and one that `state` covers does not.
         """
-        state, _ = self.base
         counted = state.withdrawals[self.me] if state else 0
         risky = [out.half.state.withdrawals[self.me] for out in self.outstanding if out.version > self.chain.version]
         return max([counted, *risky]) - counted

@@ -16,9 +16,6 @@ def block_confirmed(channel: Channel, event: e.BlockConfirmed) -> Step:
     if event.time <= channel.chain.time:
         return Step(channel)
     after = replace(channel, chain=replace(channel.chain, time=event.time))
-    if channel.closing and channel.bar and after.bar is None and channel.chain.payouts is None:
-        # The CLOSE or REOPEN has expired unmined: it binds nobody any more.
-        after = replace(after, closing=None)
     if channel.phase is Phase.DISPUTED and after.phase is Phase.SETTLING:
         return Step(after, (Notify(n.Settling(after.chain.version)),))
     return Step(after)

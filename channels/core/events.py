@@ -37,7 +37,12 @@ class SignatureMade(Event):
 
 @dataclass(frozen=True, slots=True)
 class TurnNeeded(Event):
-    """The owner wants to propose and needs the turn."""
+    """The owner wants to propose and needs the turn: until TurnSpared it is asked for, and not passed on unused."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSpared(Event):
+    """The owner has proposed, or given up: the turn may go to a peer that wants it."""
 
 
 @dataclass(frozen=True, slots=True)

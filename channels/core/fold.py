@@ -73,7 +73,9 @@ def evolve(
 def _evolve_agreed(channel: Channel, agreed: Agreed) -> Channel:
     if agreed.state.intent is Intent.OPERATE:
         if agreed.version > channel.agreed_version:
-            channel = replace(channel, agreed=agreed)
+            # What operates above a CLOSE or REOPEN was signed after that had expired unmined.
+            over = channel.closing is not None and channel.closing.version < agreed.version
+            channel = replace(channel, agreed=agreed, closing=None if over else channel.closing)
     elif channel.closing is None or agreed.version > channel.closing.version:
         channel = replace(channel, closing=agreed)
     return _drop_superseded(channel)

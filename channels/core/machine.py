@@ -61,6 +61,7 @@ _HANDLERS: dict[type[e.Event], Callable[[Channel, Any], Step]] = {
     e.ProposalWanted: updates.proposal_wanted,
     e.SignatureMade: updates.signature_made,
     e.TurnNeeded: updates.turn_needed,
+    e.TurnSpared: updates.turn_spared,
     e.Connected: resumption.connected,
     e.TermsConfirmed: resumption.terms_confirmed,
     e.TermsRepeated: resumption.terms_repeated,

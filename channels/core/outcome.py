@@ -49,7 +49,8 @@ def agree(outcome: Outcome, agreed: Agreed, out: Outstanding) -> None:
 
 def pass_turn_if_wanted(outcome: Outcome) -> None:
     channel = outcome.channel
-    if channel.turn_wanted and channel.my_turn and not channel.in_flight and channel.signing is None:
+    idle = not channel.turn_needed and not channel.in_flight and channel.signing is None
+    if channel.turn_wanted and channel.my_turn and idle:
         outcome.channel = replace(channel, turn_wanted=False)
         outcome.persist(r.TurnMoved(channel.turn + 1))
         outcome.send(m.PassTurn(channel.id, channel.turn + 1))
@@ -93,6 +94,8 @@ def proposal_message(channel: Channel, out: Outstanding) -> m.Propose:
 def refuse(channel: Channel, version: int, violation: RuleViolation) -> Step:
     """Return the refusal of a peer's proposal: nothing is signed, the peer learns the rule and its facts."""
     reason = str(violation)[:512]
+    if version <= rules.next_version(channel) + rules.MAX_SKIP:
+        channel = replace(channel, refused=max(channel.refused, version))
     return Step(
         channel,
         (

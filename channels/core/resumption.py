@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..errors import Equivocation, TurnOutOfOrder
+from ..errors import TurnOutOfOrder
 from ..model import Agreed
 from ..wire import messages as m
 from . import events as e, notices as n, records as r
@@ -17,19 +17,27 @@ from .phases import Phase
 def connected(channel: Channel, event: e.Connected) -> Step:
     if not channel.accepted:
         return Step(channel, (Send(m.Open(channel.deployment, channel.terms)),))
+    return Step(replace(channel, turn_wanted=False), (Send(_resume(channel)),))
+
+
+def _resume(channel: Channel) -> m.Resume:
     newest = max((a for a in (channel.agreed, channel.closing) if a), key=lambda a: a.version, default=None)
-    return Step(
-        replace(channel, turn_wanted=False), (Send(m.Resume(channel.id, channel.turn, channel.signed, newest)),)
-    )
+    return m.Resume(channel.id, channel.turn, channel.signed, newest)
 
 
 def terms_confirmed(channel: Channel, event: e.TermsConfirmed) -> Step:
     if channel.accepted:
         return Step(channel)
     outcome = Outcome(channel)
-    outcome.persist(r.TermsAccepted())
-    outcome.notify(n.ChannelOpened())
+    _accepted(outcome)
     return outcome.done()
+
+
+def _accepted(outcome: Outcome) -> None:
+    """The peer has the terms too; from it comes what it said before its acceptance reached us."""
+    outcome.persist(r.TermsAccepted())
+    outcome.send(_resume(outcome.channel))
+    outcome.notify(n.ChannelOpened())
 
 
 def terms_repeated(channel: Channel, event: e.TermsRepeated) -> Step:
@@ -44,6 +52,9 @@ def terms_repeated(channel: Channel, event: e.TermsRepeated) -> Step:
 def resume_seen(channel: Channel, event: e.ResumeSeen) -> Step:
     """One message each way heals any gap: adopt what we half-signed, take the turn, send again what has no answer."""
     outcome = Outcome(channel)
+    if not channel.accepted:
+        # Only who has journalled the terms resumes: the acceptance itself was lost.
+        _accepted(outcome)
     theirs = event.agreed
     if theirs is not None:
         _compare_agreed(outcome, theirs)
@@ -55,6 +66,8 @@ def resume_seen(channel: Channel, event: e.ResumeSeen) -> Step:
     waiting = next((o for o in outcome.channel.outstanding if o.version == outcome.channel.in_flight), None)
     if waiting and outcome.channel.my_turn and outcome.channel.phase is not Phase.CLOSED:
         outcome.send(proposal_message(channel, waiting))
+    if outcome.channel.turn_needed and not outcome.channel.my_turn:
+        outcome.send(m.WantTurn(channel.id))
     return outcome.done()
 
 
@@ -63,7 +76,8 @@ def _compare_agreed(outcome: Outcome, theirs: Agreed) -> None:
     for ours in (channel.agreed, channel.closing):
         if ours and ours.version == theirs.version:
             if ours.state != theirs.state:
-                raise Equivocation(ours.version)
+                # Our own signature, over a state that this journal never held: another copy of it signs as well.
+                freeze(outcome, theirs.version)
             return
     if theirs.version <= channel.version:
         return

@@ -69,23 +69,25 @@ def judge(
     """
     _check_version(channel, state.version, proposer)
     exclusive = [op for op in operations if isinstance(op, EXCLUSIVE)]
+    if len(exclusive) > 1:
+        raise OutstandingProposal(state.version)
     if proposer is channel.me and exclusive:
         check_exclusive(channel)
     for operation in operations:
         _check_phase(channel, operation)
         match operation:
-            case Trade(legs=legs, marks=marks):
+            case Trade(legs=legs):
                 for leg in legs:
                     _check_expiry(channel, leg.expiry, now)
-                _check_marks(channel, marks, proposer, now, view)
-            case Mark(marks=marks):
-                _check_marks(channel, marks, proposer, now, view)
             case Acknowledge():
                 _check_confirmed(channel, operation)
             case SettleExpiry():
                 _check_settlement(channel, operation)
             case Close() | Reopen():
                 _check_intent(channel, operation, now)
+    if any(isinstance(op, Trade | Mark) for op in operations):
+        # Only the last book's marks are signed: those that an operation brought and the next one replaced bind nobody.
+        _check_marks(channel, book.marks, proposer, now, view)
     if any(isinstance(op, Trade | Withdraw) for op in operations):
         _check_margin(channel, state, book, withdraws=any(isinstance(op, Withdraw) for op in operations), by=proposer)
 
@@ -96,7 +98,7 @@ def reports(channel: Channel, state: State | None, book: Book) -> tuple[MarginRe
     A half-signed withdrawal of ours that is not superseded counts as gone: the peer may complete it any time.
     """
     cash = list(state.balances if state else (0, 0))
-    cash[channel.me] -= channel.unsettled_withdrawal
+    cash[channel.me] -= channel.withdrawal_at_risk(state)
     return margin(book, (cash[0], cash[1]), channel.terms.decimals, channel.policy)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..errors import Equivocation, InvariantBroken, NotYourTurn, RuleViolation, UnexpectedMessage
+from ..errors import Equivocation, InvariantBroken, NotYourTurn, RuleViolation, StaleVersion, UnexpectedMessage
 from ..model import HalfSigned, promote
 from ..wire import messages as m
 from . import events as e, notices as n, records as r, rules
@@ -22,6 +22,7 @@ from .outcome import (
     refuse,
     take_turn,
 )
+from .phases import Phase
 
 
 def proposal_wanted(channel: Channel, event: e.ProposalWanted) -> Step:
@@ -52,6 +53,11 @@ def proposal_seen(channel: Channel, event: e.ProposalSeen) -> Step:
         raise NotYourTurn(channel.turn)
     channel = note_version(channel, state.version)
     try:
+        if channel.phase is Phase.CLOSED:
+            raise UnexpectedMessage("Propose", channel.phase.value)
+        if state.version <= channel.refused:
+            # The peer may have proposed above it already: a second, kinder answer would leave us with two futures.
+            raise StaleVersion(state.version, channel.refused)
         check_may_sign(channel)
         rules.judge(
             channel,
@@ -127,7 +133,14 @@ def reject_seen(channel: Channel, event: e.RejectSeen) -> Step:
 
 
 def turn_needed(channel: Channel, event: e.TurnNeeded) -> Step:
+    channel = replace(channel, turn_needed=True)
     return Step(channel) if channel.my_turn else Step(channel, (Send(m.WantTurn(channel.id)),))
+
+
+def turn_spared(channel: Channel, event: e.TurnSpared) -> Step:
+    outcome = Outcome(replace(channel, turn_needed=False))
+    pass_turn_if_wanted(outcome)
+    return outcome.done()
 
 
 def turn_wanted_seen(channel: Channel, event: e.TurnWantedSeen) -> Step:

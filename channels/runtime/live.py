@@ -212,10 +212,14 @@ class LiveChannel:
         stays half-signed and the peer may still complete it.
         """
         async with self._proposing:
-            await self._take_turn()
-            if any(isinstance(op, Trade | Withdraw) for op in operations):
-                await self._supersede()
-            version = self._propose_now(operations)
+            self._node.act(self._seat, e.TurnNeeded())
+            try:
+                await self._take_turn()
+                if any(isinstance(op, Trade | Withdraw) for op in operations):
+                    await self._supersede()
+                version = self._propose_now(operations)
+            finally:
+                self._node.act(self._seat, e.TurnSpared())
             return await self._answer_to(version)
 
     async def mark(self, marks: Marks | None = None) -> Confirmation:
@@ -275,12 +279,7 @@ class LiveChannel:
     async def _take_turn(self) -> None:
         """Wait until we hold the turn and nothing of ours is in flight."""
         with trio.move_on_after(self._node.config.reply_timeout):
-            asked: object = None
             while not (self.state.my_turn and not self.state.in_flight):
-                link = self._node.link_to(self._peer)
-                if link is not None and link is not asked and not self.state.my_turn:
-                    self._node.act(self._seat, e.TurnNeeded())
-                    asked = link
                 await self._changed.wait()
             return
         if self._node.link_to(self._peer) is None:

@@ -29,7 +29,7 @@ from .config import NodeConfig
 from .driver import Driver
 from .live import LiveChannel
 from .log import log
-from .peer import Link
+from .peer import Ending, Link
 from .watcher import Watcher
 
 RECONNECT = (0.05, 30.0)
@@ -100,11 +100,12 @@ class Node:
             wait = min(2 * wait, RECONNECT[1])
 
     async def _talk(self, stream: trio.SocketStream, role: Role, expected: Address | None) -> bool:
-        """Run one connection to its end; return whether the peer proved who it is."""
+        """Run one connection to its end; return whether the peer proved who it is and broke no rule."""
+        error: Ending | None = None
         session = Session(self.signer, role, self.random(32), self.seats, opener=self._accept_terms, expected=expected)
         link = Link(stream, session, self.now, self._on_output)
         try:
-            await link.run()
+            error = await link.run()
         except Exception:
             # Whatever a peer can provoke ends its connection and nothing else: this node must live to answer disputes.
             log.exception("connection to %s ended by a bug: please report it", link.peer)
@@ -112,7 +113,7 @@ class Node:
             if link.peer is not None and self._links.get(link.peer) is link:
                 del self._links[link.peer]
                 self._touch()
-        return link.peer is not None
+        return link.peer is not None and error is None
 
     def link_to(self, peer: Address) -> Link | None:
         """Return the connection to a peer, or None."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import trio
 
-from ..errors import PeerFault, RemoteProtocolError
+from ..errors import InvariantBroken, PeerFault, RemoteProtocolError
 from ..model import Address
 from ..session import Hangup, OpeningRefused, Output, PeerKnown, Reply, Routed, Session
 from ..wire.messages import Message
@@ -19,6 +19,9 @@ RECEIVE_SIZE = 65_536
 MAX_UNSENT = 1_024
 """Messages that wait for a slow reader before it is cut off."""
 HANDSHAKE_TIMEOUT = 10.0
+
+Ending = RemoteProtocolError | PeerFault | InvariantBroken
+"""What may end a connection, network apart."""
 
 
 class Link:
@@ -55,9 +58,9 @@ class Link:
         """End the connection now."""
         self._scope.cancel()
 
-    async def run(self) -> RemoteProtocolError | PeerFault | None:
+    async def run(self) -> Ending | None:
         """Talk until either side ends it."""
-        ended: RemoteProtocolError | PeerFault | None = None
+        ended: Ending | None = None
         with self._scope:
             try:
                 async with trio.open_nursery() as nursery:
@@ -71,7 +74,7 @@ class Link:
             await trio.aclose_forcefully(self._stream)
         return ended
 
-    async def _read(self) -> RemoteProtocolError | PeerFault | None:
+    async def _read(self) -> Ending | None:
         deadline = trio.current_time() + HANDSHAKE_TIMEOUT
         while True:
             with trio.CancelScope(deadline=math.inf if self.peer else deadline) as scope:
@@ -80,7 +83,8 @@ class Link:
                 return None
             for output in self.session.receive_data(bytes(data), self._clock()):
                 if isinstance(output, Hangup):
-                    log.warning("hanging up on %s: %s", self.peer, output.error)
+                    bug = output.error if isinstance(output.error, InvariantBroken) else None
+                    log.warning("hanging up on %s: %s", self.peer, output.error, exc_info=bug)
                     await self._say_goodbye(output.farewell)
                     return output.error
                 self._handle(output)

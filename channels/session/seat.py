@@ -14,7 +14,7 @@ from ..core.apply import apply
 from ..core.channel import Channel
 from ..core.commands import Effect, Sign
 from ..core.machine import Step, step
-from ..errors import InvalidBook, KeyUnusable, RuleViolation, UnexpectedMessage, WrongChannel
+from ..errors import InvalidBook, KeyUnusable, RuleViolation, StaleVersion, UnexpectedMessage, WrongChannel
 from ..model import HalfSigned, Leg, Marks, Operation
 from ..seal import Signer, check_agreed, check_party, state_digest
 from ..wire import messages as m
@@ -85,6 +85,8 @@ class Seat:
                 check_party(channel.deployment, channel.terms, agreed.state, channel.me.other, message.signature)
                 half = HalfSigned(agreed.state, agreed.book, channel.me.other, message.signature)
                 return e.ProposalSeen(half, message.operations, now, None)
+        if message.version <= channel.version:
+            raise StaleVersion(message.version, channel.version)
         base, book = channel.base
         try:
             state, after = apply(
@@ -107,8 +109,8 @@ class Seat:
 
     def _view(self, legs: tuple[Leg, ...], now: int) -> Marks | None:
         """Return the market's marks cut to these legs; a market that lacks one of them has no view."""
-        marks = self.market(legs, now) if legs else None
         try:
+            marks = self.market(legs, now) if legs else None
             return marks.covering(legs) if marks else None
         except InvalidBook:
             return None

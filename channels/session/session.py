@@ -13,6 +13,7 @@ from ..core import events as e
 from ..core.commands import Effect
 from ..errors import (
     BadSignature,
+    InvariantBroken,
     PeerFault,
     RemoteProtocolError,
     RuleViolation,
@@ -64,7 +65,7 @@ class Reply:
 class Hangup:
     """The connection is over: send `farewell`, close, and carry out nothing more. Always the last output."""
 
-    error: RemoteProtocolError | PeerFault
+    error: RemoteProtocolError | PeerFault | InvariantBroken
     farewell: bytes
 
 
@@ -133,6 +134,11 @@ class Session:
         except RuleViolation as violation:
             farewell = self.to_bytes(m.Fault(violation.code, str(violation)[:512]))
             outputs.append(Hangup(RemoteProtocolError(violation), farewell))
+        except Exception as bug:
+            # The seats have moved on with what came before: those effects must still be carried out.
+            broken = InvariantBroken("a message ends in a typed error", f"{type(bug).__name__}: {bug}")
+            broken.__cause__ = bug
+            outputs.append(Hangup(broken, b""))
         self._over = bool(outputs) and isinstance(outputs[-1], Hangup)
         return outputs
 
