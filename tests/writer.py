@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from itertools import count
 
-from channels.core.records import Opened, Signed, StateAgreed
+from channels.core.records import Opened, Record, Signed, StateAgreed, TurnMoved
 from channels.errors import StoreFailed
 from channels.model import Mark, Party
 from channels.store import SqliteStore
@@ -23,11 +23,16 @@ def update(version: int) -> list[Signed | StateAgreed]:
     return [Signed(half(version=version), (Mark(),)), StateAgreed(agreed(version=version), (Mark(),))]
 
 
+OPENED = Opened(DEPLOYMENT, TERMS, Party.ZERO, initiated=True)
+WRITTEN: list[Record] = [OPENED, *update(1), *update(2), TurnMoved(1)]
+"""A short journal."""
+
+
 def main(path: str, first: int, largest: int | None) -> None:
     """Write until killed, or until the disk is full."""
     store = SqliteStore.open(path)
     if not store.channels():
-        store.append(CHANNEL, [Opened(DEPLOYMENT, TERMS, Party.ZERO, True)])
+        store.append(CHANNEL, [OPENED])
     if largest is not None:
         import resource
 

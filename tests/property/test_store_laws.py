@@ -17,17 +17,16 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from channels.core.records import Opened, Record, Signed, StateAgreed, TurnMoved
+from channels.core.records import Record, Signed, StateAgreed, TurnMoved
 from channels.errors import AlreadySigned, StoreCorrupt, StoreError
 from channels.model import Agreed, ChannelId, HalfSigned, Mark, Party, keccak
 from channels.seal import state_struct_hash
 from channels.store import MemoryStore, SqliteStore, Store
-from tests.roles import CHANNEL, DEPLOYMENT, TERMS, UNIT, book, half
+from tests.roles import CHANNEL, DEPLOYMENT, UNIT, book, half
 from tests.strategies import journal_records
-from tests.writer import update
+from tests.writer import OPENED, update
 
 ROOT = Path(__file__).parents[2]
-OPENED = Opened(DEPLOYMENT, TERMS, Party.ZERO, initiated=True)
 STORES = pytest.mark.parametrize("kind", ["sqlite", "memory"])
 
 

@@ -1,4 +1,4 @@
-"""The store's file: one writer, no silent repair, no silent loss, and rules that raw SQL cannot get around."""
+"""The store's file: one writer, no silent repair, no silent loss."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from channels.core.records import Opened, Signed, TermsAccepted, TurnMoved
+from channels.core.records import Signed, TermsAccepted, TurnMoved
 from channels.errors import (
     AlreadySigned,
     StoreCorrupt,
@@ -24,26 +23,12 @@ from channels.errors import (
     StoreMissing,
     StoreTooNew,
 )
-from channels.model import Party, keccak
 from channels.store import SqliteStore
-from channels.store.codec import encode_record
 from channels.store.sqlite import APPLICATION_ID, SCHEMA_VERSION
-from tests.roles import CHANNEL, DEPLOYMENT, TERMS, UNIT, half
-from tests.writer import update
+from tests.roles import CHANNEL, DEPLOYMENT, UNIT, half
+from tests.writer import OPENED, WRITTEN, update
 
 ROOT = Path(__file__).parents[3]
-OPENED = Opened(DEPLOYMENT, TERMS, Party.ZERO, initiated=True)
-WRITTEN = [OPENED, *update(1), *update(2), TurnMoved(1)]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A store with a short journal, closed."""
-    place = tmp_path / "alice.sqlite"
-    with closing(SqliteStore.open(place)) as store:
-        store.append(CHANNEL, WRITTEN)
-        store.advance(DEPLOYMENT, 7)
-    return place
 
 
 def writer(*arguments: object) -> subprocess.Popen[str]:
@@ -324,7 +309,7 @@ def test_a_damaged_index_that_would_let_a_version_be_signed_again_is_refused(pat
         (page,) = raw.execute("SELECT rootpage FROM sqlite_master WHERE name = 'sign_once'").fetchone()
         (size,) = raw.execute("PRAGMA page_size").fetchone()
     damaged = bytearray(path.read_bytes())
-    at = damaged.index(CHANNEL + VERSION_2, (page - 1) * size, page * size) + len(CHANNEL)
+    at = damaged.index(CHANNEL + (2).to_bytes(8, "big"), (page - 1) * size, page * size) + len(CHANNEL)
     damaged[at : at + 8] = (9).to_bytes(8, "big")
     path.write_bytes(damaged)
     with pytest.raises(StoreCorrupt):
@@ -353,94 +338,6 @@ def test_the_file_says_what_it_is(path: Path) -> None:
         assert raw.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
         assert raw.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
         assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# The schema itself
-
-
-INSERT = "INTO journal (channel, seq, kind, version, digest, body, link) VALUES (?, ?, ?, ?, ?, ?, ?)"
-VERSION_2 = (2).to_bytes(8, "big")
-NEXT = len(WRITTEN) + 1
-LINK, BODY = bytes(32), b"\x92\x05\x01"
-SECOND = (CHANNEL, NEXT, 3, VERSION_2, keccak(b"another digest"), BODY, LINK)
-CHAIN = DEPLOYMENT.chain_id.to_bytes(32, "big")
-CURSOR = (CHAIN, bytes(DEPLOYMENT.adjudicator))
-
-ATTEMPTS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "sign a version twice": (f"INSERT {INSERT}", SECOND),
-    "sign a version twice, or replace": (f"INSERT OR REPLACE {INSERT}", SECOND),
-    "sign a version twice, replacing": (f"REPLACE {INSERT}", SECOND),
-    "sign a version twice, upserting": (
-        f"INSERT {INSERT} ON CONFLICT (channel, version) WHERE kind = 3 DO UPDATE SET digest = excluded.digest", SECOND,
-    ),
-    "sign without a version": (f"INSERT {INSERT}", (CHANNEL, NEXT, 3, None, LINK, BODY, LINK)),
-    "sign without a digest": (f"INSERT {INSERT}", (CHANNEL, NEXT, 3, b"v" * 8, None, BODY, LINK)),
-    "sign a version as an integer": (f"INSERT {INSERT}", (CHANNEL, NEXT, 3, 2, LINK, BODY, LINK)),
-    "sign a version in nine bytes": (f"INSERT {INSERT}", (CHANNEL, NEXT, 3, b"v" * 9, LINK, BODY, LINK)),
-    "write over a record": (f"INSERT OR REPLACE {INSERT}", (CHANNEL, 1, 5, None, None, BODY, LINK)),
-    "write over a position": (
-        "INSERT OR REPLACE INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (1, CHANNEL, NEXT, 5, None, None, BODY, LINK),
-    ),
-    "skip a number": (f"INSERT {INSERT}", (CHANNEL, NEXT + 1, 5, None, None, BODY, LINK)),
-    "begin a channel at 2": (f"INSERT {INSERT}", (b"n" * 32, 2, 5, None, None, BODY, LINK)),
-    "begin a channel at 0": (f"INSERT {INSERT}", (b"n" * 32, 0, 5, None, None, BODY, LINK)),
-    "a short channel": (f"INSERT {INSERT}", (b"n", 1, 5, None, None, BODY, LINK)),
-    "change a digest": ("UPDATE journal SET digest = ?", (LINK,)),
-    "change a digest, or replace": ("UPDATE OR REPLACE journal SET version = ?", (VERSION_2,)),
-    "change nothing at all": ("UPDATE journal SET body = body", ()),
-    "delete": ("DELETE FROM journal", ()),
-    "delete one": ("DELETE FROM journal WHERE seq = ?", (NEXT - 1,)),
-    "move the cursor back": ("UPDATE cursor SET block = 6", ()),
-    "move the cursor away": ("UPDATE cursor SET adjudicator = ?", (bytes(20),)),
-    "forget the cursor": ("DELETE FROM cursor", ()),
-    "place the cursor again": ("INSERT INTO cursor VALUES (?, ?, 1)", CURSOR),
-    "place the cursor again, or replace": ("INSERT OR REPLACE INTO cursor VALUES (?, ?, 1)", CURSOR),
-    "place a cursor over its row": (
-        "INSERT OR REPLACE INTO cursor (rowid, chain_id, adjudicator, block) VALUES (1, ?, ?, 1)", (CHAIN, bytes(20)),
-    ),
-    "a cursor below zero": ("INSERT INTO cursor VALUES (?, ?, -1)", (CHAIN, bytes(20))),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ATTEMPTS)
-def test_raw_sql_cannot(path: Path, name: str) -> None:
-    statement, values = ATTEMPTS[name]
-    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
-        before = list(raw.iterdump())
-        with pytest.raises(sqlite3.IntegrityError):
-            raw.execute(statement, values)
-        assert list(raw.iterdump()) == before
-    with closing(SqliteStore.open(path)) as store:
-        assert store.records(CHANNEL) == WRITTEN
-        assert store.cursor(DEPLOYMENT) == 7
-
-
-def test_the_unique_index_signs_once_even_without_the_trigger(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as raw:
-        raw.execute("DROP TRIGGER journal_signs_once")
-        with pytest.raises(sqlite3.IntegrityError, match="UNIQUE constraint failed"):
-            raw.execute(f"INSERT {INSERT}", SECOND)
-
-
-def test_raw_sql_can_do_what_the_store_does(path: Path) -> None:
-    """So the attempts above fail for what they try and not for how they are written."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
-        entry = encode_record(CHANNEL, *update(3)[:1])
-        (last,) = raw.execute("SELECT link FROM journal ORDER BY position DESC LIMIT 1").fetchone()
-        link = entry.link(last)
-        raw.execute(f"INSERT {INSERT}", (CHANNEL, NEXT, entry.kind, entry.version_key, entry.digest, entry.body, link))
-        raw.execute("UPDATE cursor SET block = 8")
-    with closing(SqliteStore.open(path)) as store:
-        assert store.records(CHANNEL) == [*WRITTEN, update(3)[0]]
-        assert store.cursor(DEPLOYMENT) == 8
-
-
-def test_a_record_written_with_another_link_is_found_when_it_is_read(path: Path) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
-        raw.execute(f"INSERT {INSERT}", (CHANNEL, NEXT, 5, None, None, BODY, LINK))
-    with closing(SqliteStore.open(path)) as store, pytest.raises(StoreCorrupt, match=f"record {NEXT}"):
-        store.records(CHANNEL)
 
 
 # ---------------------------------------------------------------------------------------------------------------
