@@ -50,7 +50,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask before the first transaction")
     parser.add_argument("--poll", type=_seconds, default=5.0, metavar="S", help="seconds between looks (5)")
     parser.add_argument(
-        "--patience", type=_seconds, default=600.0, metavar="S", help="how long the RPC may fail while waiting (600)"
+        "--patience",
+        type=_seconds,
+        default=600.0,
+        metavar="S",
+        help="seconds that the RPC may fail, or a transaction stay unmined, before giving up (600)",
     )
 
 
@@ -67,11 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
 def _dispute(arguments: argparse.Namespace, store: Store, channel: ChannelId, signer: Signer) -> int:
     from ..chain.account import KeyAccount
     from ..chain.client import Web3Chain
+    from ..chain.submit import SubmitPolicy
     from ..runtime.dispute import Act, Dispute, Evidence, Finished
     from .dispute_screen import screen
 
     evidence = Evidence.read(store, channel)
-    chain = Web3Chain.connect(arguments.rpc, evidence.deployment, KeyAccount(signer))
+    policy = SubmitPolicy(patience=arguments.patience)
+    chain = Web3Chain.connect(arguments.rpc, evidence.deployment, KeyAccount(signer), policy=policy)
     dispute = Dispute(evidence, chain)
     dispute.check()
     outlook = dispute.look()
@@ -106,10 +112,10 @@ def _see_through(dispute: Dispute, poll: float, patience: float, symbol: str) ->
     try:
         outlook: Outlook = dispute.run(progress.tell, poll=poll, patience=patience)
     except KeyboardInterrupt:
-        progress.line("Interrupted. Nothing is lost: run the same command again, and it goes on from here.")
+        progress.line("Interrupted. Nothing is lost: run the same command again to go on.")
         return EXIT_INTERRUPTED
     except ChainError:
-        progress.line("Stopped. Nothing is lost: run the same command again, and it goes on from here.")
+        progress.line("Stopped. Nothing is lost: run the same command again to go on.")
         raise
     for line in paid(dispute, outlook, symbol):
         progress.line(line)

@@ -14,7 +14,7 @@ from textwrap import wrap
 
 from ..chain.port import ChannelPhase, Receipt
 from ..errors import RpcUnavailable, TransactionReverted
-from ..model import Leg, State
+from ..model import Book, Leg, State
 from ..risk.valuation import value
 from ..runtime.dispute import (
     Act,
@@ -30,7 +30,7 @@ from ..runtime.dispute import (
 )
 from ..units import show
 
-LABEL = 12
+WIDTH, LABEL = 80, 12
 SKEW = 300
 """Seconds by which the chain's clock may differ from this machine's before a person should know."""
 ETHER = 18
@@ -43,7 +43,7 @@ def screen(
     budget: Budget,
     symbol: str,
     *,
-    width: int = 80,
+    width: int = WIDTH,
     height: int | None = None,
     clock: float,
 ) -> list[str]:
@@ -134,8 +134,8 @@ class _Writer:
         if agreed is None:
             return "nothing was ever agreed: you are owed exactly what you deposited"
         if agreed.version > status.version:
-            known = f"version {status.version}" if status.version else "nothing"
-            return f"version {agreed.version}, signed by both: newer than the chain's {known}"
+            known = f"newer than the chain's version {status.version}" if status.version else "the chain has none yet"
+            return f"version {agreed.version}, signed by both: {known}"
         if agreed.version == status.version:
             return f"version {agreed.version}, signed by both: the chain has it already"
         return f"version {agreed.version}, OLDER than the chain's version {status.version}"
@@ -183,29 +183,28 @@ class _Writer:
             return "not known without the book"
         if self.book.last_expiry <= self.outlook.now:
             return "known as soon as the settlement price is"
-        mine = value(self.book, t=self.outlook.now, decimals=self.evidence.terms.decimals)[self.evidence.me]
         return (
-            f"known when the legs have expired; at the last agreed marks ({_utc(self.book.marks.time)}) "
-            f"they are worth {self._money(mine)} to you"
+            f"fixed at expiry. Now, at the marks agreed {_utc(self.book.marks.time)}, cash and legs are worth "
+            f"{self._money(self._equity(self.state, self.book))} to you"
         )
 
     def _deadline(self) -> list[str]:
         outlook, evidence = self.outlook, self.evidence
         if outlook.close:
-            at, what = outlook.close.state.valid_until, "the agreed close is void after it"
+            at, what = outlook.close.state.valid_until, "; the agreed close is void after it"
         elif outlook.phase is ChannelPhase.OPEN:
             period = _span(evidence.terms.challenge_period)
             return self._labelled("DEADLINE", f"none runs. A dispute lasts {period} from its first block")
         elif outlook.phase is ChannelPhase.SETTLING and isinstance(self.step, Wait):
-            at, what = self.step.until, f"waiting for {self.step.what}"
+            at, what = self.step.until, f" ({self.step.what})"
         elif outlook.phase is ChannelPhase.SETTLING:
             return self._labelled("DEADLINE", f"passed {_utc(outlook.status.deadline)}; no other one runs")
         else:
-            at, what = outlook.status.deadline, "by the chain's clock"
+            at, what = outlook.status.deadline, ""
         left = at - outlook.now
         return [
-            *self._labelled("DEADLINE", f"{_utc(at)}, {'in ' + _span(left) if left > 0 else 'now'}: {what}"),
-            *self._labelled("", f"{_local(at)} by this machine's time zone"),
+            *self._labelled("DEADLINE", f"{_utc(at)}, {'in ' + _span(left) if left > 0 else 'now'}{what}"),
+            *self._labelled("", f"{_local(at)} in your time zone"),
         ]
 
     def _otherwise(self) -> str:
@@ -217,12 +216,12 @@ class _Writer:
                 hours = _span(self.evidence.terms.challenge_period)
                 return f"the money stays locked, and the peer may dispute with an older state: you then have {hours}"
             case ChannelPhase.DISPUTED if agreed and agreed.version > status.version:
-                cash, ours = self._cash_of(outlook.registered), self._cash_of(agreed.state)
-                me = self.evidence.me
-                worse = f"its cash is {self._money(cash[me])} for you, not {self._money(ours[me])}"
-                legs = "" if outlook.book == agreed.book else ", its legs are others"
                 version = f"version {status.version}" if status.version else "the bare deposits"
-                return f"{version} becomes final at the deadline, and you are paid by it: {worse}{legs}"
+                if outlook.book is None:
+                    return f"{version} becomes final at the deadline, whose book this store does not hold"
+                worth = self._money(self._equity(outlook.registered, outlook.book))
+                ours = self._money(self._equity(agreed.state, agreed.book))
+                return f"{version} becomes final at the deadline: now worth {worth} to you, instead of {ours}"
             case ChannelPhase.DISPUTED:
                 return f"the same: version {status.version} becomes final, and later anyone can settle it"
             case _:
@@ -232,10 +231,10 @@ class _Writer:
         budget = self.budget
         count = "1 transaction" if budget.transactions == 1 else f"up to {budget.transactions} transactions"
         needs, has = _ether(budget.needs, up=True), _ether(budget.balance)
-        verdict = (
-            "enough" if budget.is_enough else f"TOO LITTLE, send it {_ether(budget.needs - budget.balance, up=True)}"
-        )
-        return f"{count}, at most {needs} ETH; {self.dispute.chain.account} has {has}: {verdict}"
+        if budget.is_enough:
+            return f"{count}, at most {needs} ETH; the wallet has {has}: enough"
+        short = _ether(budget.needs - budget.balance, up=True)
+        return f"{count}, at most {needs} ETH; the wallet has {has}: send {short} ETH to {self.dispute.chain.account}"
 
     def _paid(self) -> str:
         payouts = self.outlook.payouts
@@ -262,19 +261,19 @@ class _Writer:
         if abs(outlook.now - self.clock) > SKEW:
             word = "behind" if outlook.now < self.clock else "ahead of"
             skew = _span(int(abs(outlook.now - self.clock)))
-            yield self._labelled("! CLOCK", f"the chain is {skew} {word} this machine; deadlines go by the chain")
+            yield self._labelled("! CLOCK", f"chain is {skew} {word} this machine; the chain's clock counts")
 
     def _plan(self) -> list[str]:
         """The steps ahead, the next one first."""
         step, phase = self.step, self.outlook.phase
         if isinstance(step, Finished):
             return [f"nothing: {step.what}"]
-        first = step.what if isinstance(step, Act) else f"wait for {step.what} (this program does, Ctrl-C is safe)"
+        first = step.what if isinstance(step, Act) else f"wait for {step.what} (Ctrl-C is safe)"
         steps = [first]
         if self.outlook.close or phase is ChannelPhase.CLOSED:
             return steps
         if isinstance(step, Act) and phase is not ChannelPhase.SETTLING:
-            steps.append("wait for the deadline (this program does, Ctrl-C is safe)")
+            steps.append("wait for the deadline (Ctrl-C is safe)")
         if self.book is None:
             return steps
         if self.book.last_expiry > self.outlook.now and not (isinstance(step, Wait) and phase is ChannelPhase.SETTLING):
@@ -293,6 +292,11 @@ class _Writer:
         both = zip(state.balances, status.deposits, state.deposits, state.withdrawals, status.paid, strict=True)
         cash = [balance + on - known + out - paid for balance, on, known, out, paid in both]
         return cash[0], cash[1]
+
+    def _equity(self, state: State | None, book: Book) -> int:
+        """What a state is worth to us now at its own marks: cash, and the legs rounded down."""
+        me, decimals = self.evidence.me, self.evidence.terms.decimals
+        return self._cash_of(state)[me] + value(book, t=self.outlook.now, decimals=decimals)[me]
 
     def _sides(self, pair: Sequence[int]) -> tuple[int, int]:
         return pair[self.evidence.me], pair[self.evidence.me.other]
@@ -317,7 +321,10 @@ def paid(dispute: Dispute, outlook: Outlook, symbol: str) -> list[str]:
     if payouts is None:
         return [f"Done: {dispute.next_step(outlook).what}."]
     amounts = [show(amount, decimals) for amount in (payouts[me], payouts[me.other])]
-    return [f"Done: you were paid {amounts[0]} {symbol} (to {dispute.evidence.owner}), the peer {amounts[1]} {symbol}."]
+    return [
+        f"Done: you were paid {amounts[0]} {symbol}, the peer {amounts[1]} {symbol}.",
+        f"Yours went to {dispute.evidence.owner}.",
+    ]
 
 
 class Progress:
@@ -334,12 +341,12 @@ class Progress:
 
     def tell(self, outlook: Outlook, what: Step | Receipt | TransactionReverted | RpcUnavailable) -> None:
         """Say a step before it is taken, its receipt, or a trouble that is waited out."""
-        stamp = f"{datetime.fromtimestamp(outlook.now, UTC):%H:%M:%S} UTC"
+        stamp = f"{datetime.fromtimestamp(outlook.now, UTC):%d %b %H:%M:%S} UTC"
         match what:
             case Act(_, doing):
-                self.line(f"{stamp}  {doing} ...")
+                self.line(f"{stamp}  {doing}")
             case Receipt():
-                self.line(f"{stamp}  mined in block {what.block}: {what.transaction}")
+                self.line(f"{stamp}  mined in block {what.block}, {what.gas_used} gas, transaction {what.transaction}")
             case Wait(until, subject):
                 self._wait(stamp, until, subject, outlook.now)
             case TransactionReverted():
@@ -351,7 +358,8 @@ class Progress:
 
     def line(self, text: str) -> None:
         """Print a line of its own."""
-        print(("\r\x1b[K" if self._open else "") + text, flush=True)
+        lines = wrap(text, WIDTH, subsequent_indent=" " * LABEL, break_on_hyphens=False)
+        print(("\r\x1b[K" if self._open else "") + "\n".join(lines), flush=True)
         self._open, self._said = False, ""
 
     def _wait(self, stamp: str, until: int, subject: str, now: int) -> None:
@@ -359,7 +367,7 @@ class Progress:
         text = f"waiting for {subject}" + (f", {_utc(until)}" if left > 0 else "")
         if self._live:
             countdown = f", in {_span(left)}" if left > 0 else ""
-            print(f"\r\x1b[K{stamp}  waiting for {subject}{countdown}"[:84], end="", flush=True)
+            print(f"\r\x1b[K{stamp}  waiting for {subject}{countdown}"[: WIDTH + 4], end="", flush=True)
             self._open = True
         else:
             self._repeated(f"{stamp}  {text}", text)
