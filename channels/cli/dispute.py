@@ -17,7 +17,8 @@ from ..errors import ChainError, InvalidValue, KeyUnusable, StoreLocked, StoreMi
 
 if TYPE_CHECKING:
     from ..model import ChannelId
-    from ..runtime.dispute import Dispute, Outlook
+    from ..runtime.dispute import Dispute
+    from ..runtime.dispute_steps import Outlook
     from ..seal import Signer
     from ..store import Store
 
@@ -72,7 +73,8 @@ def _dispute(arguments: argparse.Namespace, store: Store, channel: ChannelId, si
     from ..chain.account import KeyAccount
     from ..chain.client import Web3Chain
     from ..chain.submit import SubmitPolicy
-    from ..runtime.dispute import Act, Dispute, Evidence, Finished
+    from ..runtime.dispute import Dispute
+    from ..runtime.dispute_steps import Act, Evidence, Finished
     from .dispute_screen import screen
 
     evidence = Evidence.read(store, channel)
@@ -106,7 +108,7 @@ def _dispute(arguments: argparse.Namespace, store: Store, channel: ChannelId, si
 
 
 def _see_through(dispute: Dispute, poll: float, patience: float, symbol: str) -> int:
-    from .dispute_screen import Progress, paid
+    from .dispute_progress import Progress, paid
 
     progress = Progress(live=sys.stdout.isatty(), every=SPEAK_EVERY)
     try:
@@ -187,7 +189,7 @@ def _chosen(store: Store, wanted: str | None) -> ChannelId:
 
 
 def _summary(store: Store, channel: ChannelId) -> str:
-    from ..runtime.dispute import Evidence
+    from ..runtime.dispute_steps import Evidence
 
     evidence = Evidence.read(store, channel)
     version = evidence.agreed.version if evidence.agreed else 0

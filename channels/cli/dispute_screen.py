@@ -1,4 +1,4 @@
-"""What `channels dispute` shows: one screen before anything is sent, one line per step afterwards.
+"""What `channels dispute` shows before anything is sent: one screen.
 
 Plain text of at most 80 columns, because it is read on whatever terminal is at hand, and pasted into a mail. Everything
 is in the words of our side: `you` are who holds the store.
@@ -6,28 +6,16 @@ is in the words of our side: `you` are who holds the store.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from textwrap import wrap
 
-from ..chain.port import ChannelPhase, Receipt
-from ..errors import RpcUnavailable, TransactionReverted
+from ..chain.port import ChannelPhase
 from ..model import Book, Leg, State
 from ..risk.valuation import value
-from ..runtime.dispute import (
-    Act,
-    Budget,
-    Dispute,
-    Evidence,
-    Finished,
-    Outlook,
-    Step,
-    Wait,
-    enforceable,
-    last_resort_start,
-)
+from ..runtime.dispute import Budget, Dispute
+from ..runtime.dispute_steps import Act, Evidence, Finished, Outlook, Step, Wait, enforceable, last_resort_start
 from ..units import show
 
 WIDTH, LABEL = 80, 12
@@ -126,7 +114,7 @@ class _Writer:
         status, agreed, close = self.outlook.status, self.evidence.agreed, self.outlook.close
         if close:
             return (
-                f"version {close.version}, an agreed CLOSE, good until {_utc(close.state.valid_until)}: "
+                f"version {close.version}, an agreed CLOSE, good until {utc(close.state.valid_until)}: "
                 "better than a dispute, it pays at once"
             )
         if self.outlook.phase is ChannelPhase.SETTLING:
@@ -159,7 +147,7 @@ class _Writer:
         if len(shown) < len(lines):
             hidden = len(self.book.legs) - len(shown) * self._per_row()
             shown.append(f"and {hidden} more (piped into a file, all are shown)")
-        head = f"{len(self.book.legs)}, the last expires {_utc(self.book.last_expiry)}; + you are long"
+        head = f"{len(self.book.legs)}, the last expires {utc(self.book.last_expiry)}; + you are long"
         return [*self._labelled("LEGS", head), *(" " * LABEL + line for line in shown)]
 
     def _leg_lines(self) -> list[str]:
@@ -184,7 +172,7 @@ class _Writer:
         if self.book.last_expiry <= self.outlook.now:
             return "known as soon as the settlement price is"
         return (
-            f"fixed at expiry. Now, at the marks agreed {_utc(self.book.marks.time)}, cash and legs are worth "
+            f"fixed at expiry. Now, at the marks agreed {utc(self.book.marks.time)}, cash and legs are worth "
             f"{self._money(self._equity(self.state, self.book))} to you"
         )
 
@@ -193,17 +181,17 @@ class _Writer:
         if outlook.close:
             at, what = outlook.close.state.valid_until, "; the agreed close is void after it"
         elif outlook.phase is ChannelPhase.OPEN:
-            period = _span(evidence.terms.challenge_period)
+            period = span(evidence.terms.challenge_period)
             return self._labelled("DEADLINE", f"none runs. A dispute lasts {period} from its first block")
         elif outlook.phase is ChannelPhase.SETTLING and isinstance(self.step, Wait):
             at, what = self.step.until, f" ({self.step.what})"
         elif outlook.phase is ChannelPhase.SETTLING:
-            return self._labelled("DEADLINE", f"passed {_utc(outlook.status.deadline)}; no other one runs")
+            return self._labelled("DEADLINE", f"passed {utc(outlook.status.deadline)}; no other one runs")
         else:
             at, what = outlook.status.deadline, ""
         left = at - outlook.now
         return [
-            *self._labelled("DEADLINE", f"{_utc(at)}, {'in ' + _span(left) if left > 0 else 'now'}{what}"),
+            *self._labelled("DEADLINE", f"{utc(at)}, {'in ' + span(left) if left > 0 else 'now'}{what}"),
             *self._labelled("", f"{_local(at)} in your time zone"),
         ]
 
@@ -213,7 +201,7 @@ class _Writer:
         status = outlook.status
         match outlook.phase:
             case ChannelPhase.OPEN:
-                hours = _span(self.evidence.terms.challenge_period)
+                hours = span(self.evidence.terms.challenge_period)
                 return f"the money stays locked, and the peer may dispute with an older state: you then have {hours}"
             case ChannelPhase.DISPUTED if agreed and agreed.version > status.version:
                 version = f"version {status.version}" if status.version else "the bare deposits"
@@ -253,14 +241,14 @@ class _Writer:
             )
         if outlook.book is None and outlook.phase is not ChannelPhase.CLOSED:
             start = last_resort_start(evidence, outlook.status.deadline or outlook.now)
-            yield self._labelled("! NO BOOK", f"the cash alone can be paid from {_utc(start)}; the book pays the legs")
+            yield self._labelled("! NO BOOK", f"the cash alone can be paid from {utc(start)}; the book pays the legs")
         if evidence.half_signed and outlook.phase in (ChannelPhase.OPEN, ChannelPhase.DISPUTED):
             yield self._labelled(
                 "! HALF", f"you signed version {evidence.half_signed}; the peer may complete it and show it instead"
             )
         if abs(outlook.now - self.clock) > SKEW:
             word = "behind" if outlook.now < self.clock else "ahead of"
-            skew = _span(int(abs(outlook.now - self.clock)))
+            skew = span(int(abs(outlook.now - self.clock)))
             yield self._labelled("! CLOCK", f"chain is {skew} {word} this machine; the chain's clock counts")
 
     def _plan(self) -> list[str]:
@@ -315,75 +303,12 @@ class _Writer:
         return [line for i, step in enumerate(steps) for line in self._labelled("" if i else label, f"{i + 1}. {step}")]
 
 
-def paid(dispute: Dispute, outlook: Outlook, symbol: str) -> list[str]:
-    """Return what is said at the end."""
-    me, decimals, payouts = dispute.evidence.me, dispute.evidence.terms.decimals, outlook.payouts
-    if payouts is None:
-        return [f"Done: {dispute.next_step(outlook).what}."]
-    amounts = [show(amount, decimals) for amount in (payouts[me], payouts[me.other])]
-    return [
-        f"Done: you were paid {amounts[0]} {symbol}, the peer {amounts[1]} {symbol}.",
-        f"Yours went to {dispute.evidence.owner}.",
-    ]
-
-
-class Progress:
-    """Says what happens while the program runs: a countdown in place on a terminal, else a line when something changes.
-
-    `every`: seconds after which an unchanged wait is said again where there is no terminal.
-    """
-
-    def __init__(self, *, live: bool, every: float) -> None:
-        self._live, self._every = live, every
-        self._open = False
-        self._said: str = ""
-        self._when = 0.0
-
-    def tell(self, outlook: Outlook, what: Step | Receipt | TransactionReverted | RpcUnavailable) -> None:
-        """Say a step before it is taken, its receipt, or a trouble that is waited out."""
-        stamp = f"{datetime.fromtimestamp(outlook.now, UTC):%d %b %H:%M:%S} UTC"
-        match what:
-            case Act(_, doing):
-                self.line(f"{stamp}  {doing}")
-            case Receipt():
-                self.line(f"{stamp}  mined in block {what.block}, {what.gas_used} gas, transaction {what.transaction}")
-            case Wait(until, subject):
-                self._wait(stamp, until, subject, outlook.now)
-            case TransactionReverted():
-                self.line(f"{stamp}  not sent, looking again: {what.reason}")
-            case RpcUnavailable():
-                self._repeated(f"{stamp}  trying again: {what}", str(what))
-            case _:
-                pass
-
-    def line(self, text: str) -> None:
-        """Print a line of its own."""
-        lines = wrap(text, WIDTH, subsequent_indent=" " * LABEL, break_on_hyphens=False)
-        print(("\r\x1b[K" if self._open else "") + "\n".join(lines), flush=True)
-        self._open, self._said = False, ""
-
-    def _wait(self, stamp: str, until: int, subject: str, now: int) -> None:
-        left = until - now
-        text = f"waiting for {subject}" + (f", {_utc(until)}" if left > 0 else "")
-        if self._live:
-            countdown = f", in {_span(left)}" if left > 0 else ""
-            print(f"\r\x1b[K{stamp}  waiting for {subject}{countdown}"[: WIDTH + 4], end="", flush=True)
-            self._open = True
-        else:
-            self._repeated(f"{stamp}  {text}", text)
-
-    def _repeated(self, line: str, key: str) -> None:
-        now = time.monotonic()
-        if key != self._said or now - self._when >= self._every:
-            self.line(line)
-            self._said, self._when = key, now
-
-
 def _leg(leg: Leg) -> str:
     return ("+" if leg.quantity > 0 else "") + str(leg)
 
 
-def _utc(at: int) -> str:
+def utc(at: int) -> str:
+    """Return a unix time in UTC, to the second."""
     return f"{datetime.fromtimestamp(at, UTC):%a %d %b %Y %H:%M:%S} UTC"
 
 
@@ -391,8 +316,8 @@ def _local(at: int) -> str:
     return f"{datetime.fromtimestamp(at, UTC).astimezone():%a %d %b %Y %H:%M:%S %Z}"
 
 
-def _span(seconds: int) -> str:
-    """A length of time in its two largest units."""
+def span(seconds: int) -> str:
+    """Return a length of time in its two largest units."""
     units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
     for (size, name), (smaller, below) in pairwise(units):
         if seconds >= size:
