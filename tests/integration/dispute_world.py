@@ -187,4 +187,4 @@ def world(folder: Path, script: Script, **options: Any) -> Iterator[World]:
             for process in made.running:
                 if process.poll() is None:
                     process.kill()
-                process.wait()
+                process.communicate()
