@@ -63,13 +63,16 @@ class Progress:
 
     def _wait(self, stamp: str, until: int, subject: str, now: int) -> None:
         left = until - now
-        text = f"waiting for {subject}" + (f", {utc(until)}" if left > 0 else "")
-        if self._live:
-            countdown = f", in {span(left)}" if left > 0 else ""
-            print(f"\r\x1b[K{stamp}  waiting for {subject}{countdown}"[: WIDTH + 4], end="", flush=True)
-            self._open = True
-        else:
+        text = f"waiting for {subject}" + (f", {utc(until)} (Ctrl-C is safe)" if left > 0 else " (Ctrl-C is safe)")
+        if not self._live:
             self._repeated(f"{stamp}  {text}", text)
+            return
+        if text != self._said:
+            self.line(f"{stamp}  {text}")
+            self._said = text
+        if left > 0:
+            print(f"\r\x1b[K{stamp}  {span(left)} left", end="", flush=True)
+            self._open = True
 
     def _repeated(self, line: str, key: str) -> None:
         now = time.monotonic()

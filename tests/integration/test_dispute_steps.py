@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import inspect
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from channels.chain.encode import CallBuilder
 from channels.chain.port import Block, Call, ChannelPhase, Located, OnChain
+from channels.cli import dispute as command
 from channels.cli.dispute_screen import screen, span
 from channels.core.facts import ClosedSeen, RegisteredSeen
 from channels.core.records import ChainSaid, Opened, Signed, StateAgreed, TermsAccepted
@@ -253,3 +258,32 @@ def test_the_screen_fits_a_terminal_with_its_prompt(phase: ChannelPhase, legs: i
 def test_spans_are_told_in_two_units() -> None:
     told = [span(seconds) for seconds in (0, 59, 60, 3_599, 3_600, 90_000, 86_400 * 400 + 1)]
     assert told == ["0 s", "59 s", "1 min", "59 min 59 s", "1 h", "1 d 1 h", "400 d"]
+
+
+# The runbook
+
+RUNBOOK = (Path(__file__).parents[2] / "docs" / "dispute.md").read_text("utf-8")
+
+
+def test_the_runbook_names_the_options_the_labels_and_the_exit_status_that_there_are() -> None:
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    options = {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
+    assert set(re.findall(r"`(--[a-z-]+)", RUNBOOK)) | {"--rpc"} == options
+    source = Path(inspect.getfile(screen)).read_text("utf-8")
+    labels = re.findall(r"^\| `([A-Z!][A-Z !]+)`", RUNBOOK, re.MULTILINE)
+    assert len(labels) >= 9 and all(f'"{label}"' in source for label in labels)
+    (told,) = re.findall(r"^Exit status: (.*)\.$", RUNBOOK, re.MULTILINE)
+    assert told.replace("`", "") in command.DESCRIPTION
+
+
+def test_the_runbooks_screen_is_one_that_the_program_draws() -> None:
+    drawn = RUNBOOK.split("```")[3].strip("\n").splitlines()
+    assert all(len(line) <= 80 for line in drawn) and len(drawn) <= 23
+    chain = QuietChain(on_chain(DISPUTED, OLD.state))
+    dispute = Dispute(evidence(*journal(OLD, AGREED)), chain)  # type: ignore[arg-type]  # as above
+    outlook = dispute.look()
+    budget = Budget(3, 600_000, 10**9, 10**18)
+    ours = screen(dispute, outlook, dispute.next_step(outlook), budget, "USDC", clock=NOW)
+    labels = [[line[:12].strip() for line in lines if line[:12].strip()] for lines in (drawn, ours)]
+    assert labels[0] == labels[1]
