@@ -1,8 +1,8 @@
-"""The chain of `evm`, with what a machine needs beside it: forks, contracts from source text, and mutated adjudicators.
+"""The chain of `evm`, with what a machine needs beside it: forks, contracts from source text, mutated adjudicators.
 
-The token and the price source here can turn hostile and back while a test runs, which no shipped contract should be able to
-do; so they are compiled from the text below. A mutant is the shipped adjudicator with a few lines of its sources replaced:
-each replacement must match exactly once, so that a planted bug can never silently stop being planted.
+The token and the price source here can turn hostile and back while a test runs, which no shipped contract should be
+able to do; so they are compiled from the text below. A mutant is the shipped adjudicator with a few lines of its
+sources replaced: each replacement must match exactly once, so that a planted bug can never silently stop being planted.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from vyper.compiler import compile_from_file_input
 from vyper.compiler.input_bundle import JSONInputBundle
 
 from adjudicator_contracts import artifact
-from tests.contracts.evm import DEPLOYER, START, STRANGER, Chain, Contract
+from tests.contracts.evm import DEPLOYER, START, STRANGER, Chain, Contract, Event
 
 SOURCES = Path(__file__).parents[2] / "adjudicator_contracts" / "src"
 GAS = 20_000_000
@@ -132,6 +132,17 @@ class Laboratory(Chain):
         """Run a function that the artifact's interface does not know, or whose answer must not be read."""
         types = signature[signature.index("(") + 1 : -1].split(",")
         self.execute(sender, to, keccak(signature.encode())[:4] + eth_abi.encode(types, args), GAS, False)
+
+    def _decode(self, log: Any) -> Event:
+        topics, data = log.data
+        raw = [bytes.fromhex(topic.removeprefix("0x")) if isinstance(topic, str) else bytes(topic) for topic in topics]
+        contract = self._contracts[log.address.lower()]
+        shape = contract.interface.logs[raw[0]]
+        fields = list(zip(shape.types, shape.indexed, strict=True))
+        plain = iter(eth_abi.decode([kind for kind, indexed in fields if not indexed], bytes(data)))
+        keyed = iter(raw[1:])
+        values = [eth_abi.decode([kind], next(keyed))[0] if indexed else next(plain) for kind, indexed in fields]
+        return Event(contract.address, shape.name, dict(zip(shape.names, values, strict=True)))
 
     @contextmanager
     def fork(self) -> Iterator[None]:
