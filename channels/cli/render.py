@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -86,18 +87,63 @@ def grid(rows: Iterable[tuple[RenderableType, RenderableType]]) -> Table:
     """Return pairs of a label and what it says, without lines."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     for label, said in rows:
         table.add_row(label, said)
     return table
 
 
-def sheet(*columns: str, left: Sequence[str] = ()) -> Table:
-    """Return an empty table in the house's style; columns are right-aligned except those named in `left`."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
-    for column in columns:
-        table.add_column(column, justify="left" if column in left else "right", no_wrap=True)
-    return table
+class Sheet:
+    """A table in the house's style that shows its figures whole on a narrow terminal too.
+
+    Columns are right-aligned except those in `left`. Where the table is wider than there is room, the columns in
+    `spare` go, the first one first; with `flip`, rows become columns instead.
+    """
+
+    def __init__(self, *columns: str, left: Sequence[str] = (), spare: Sequence[str] = (), flip: bool = False) -> None:
+        self._columns, self._left, self._spare, self._flip = columns, left, spare, flip
+        self._rows: list[tuple[str | Text, ...]] = []
+
+    def add_row(self, *cells: str | Text) -> None:
+        """Add a row: one cell per column."""
+        self._rows.append(cells)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._fitting(console, options)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._fitting(console, options))
+
+    def _fitting(self, console: Console, options: ConsoleOptions) -> Table:
+        for count in range(len(self._spare) + 1):
+            table = self._without(self._spare[:count])
+            # An unbounded measure: what the table would take if it were given all the room it wants.
+            if Measurement.get(console, options.update(width=10 * WIDTH), table).maximum <= options.max_width:
+                return table
+        return self._flipped() if self._flip else table
+
+    def _without(self, dropped: Sequence[str]) -> Table:
+        kept = [i for i, column in enumerate(self._columns) if column not in dropped]
+        table = _table()
+        for i in kept:
+            column = self._columns[i]
+            table.add_column(column, justify="left" if column in self._left else "right", no_wrap=True)
+        for row in self._rows:
+            table.add_row(*(row[i] for i in kept))
+        return table
+
+    def _flipped(self) -> Table:
+        table = _table()
+        table.add_column(self._columns[0], no_wrap=True)
+        for row in self._rows:
+            table.add_column(row[0], justify="right", no_wrap=True)
+        for i, column in enumerate(self._columns[1:], 1):
+            table.add_row(column, *(row[i] for row in self._rows))
+        return table
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
 
 
 def terms_panel(terms: Terms, names: Names, token: str, channel: bytes, policy: str) -> Panel:
@@ -131,10 +177,10 @@ def terms_panel(terms: Terms, names: Names, token: str, channel: bytes, policy: 
     return Panel(grid(rows), title="terms", title_align="left", box=box.ROUNDED, border_style="dim")
 
 
-def legs_table(legs: Iterable[Leg], names: Names, marks: Marks) -> Table:
+def legs_table(legs: Iterable[Leg], names: Names, marks: Marks) -> Sheet:
     """Return legs as a trader writes them: who is long, who is short, and the volatility where `marks` have one."""
     columns = ("long", "short", "quantity", "underlying", "expiry", "strike", "kind", "vol")
-    table = sheet(*columns, left=("long", "short", "kind"))
+    table = Sheet(*columns, left=("long", "short", "kind"), spare=("underlying", "vol", "short"))
     vols = {mark.key: percent(mark.vol) for mark in marks.vols}
     for leg in legs:
         long, short = names if leg.quantity > 0 else names[::-1]
@@ -145,11 +191,11 @@ def legs_table(legs: Iterable[Leg], names: Names, marks: Marks) -> Table:
     return table
 
 
-def book_table(book: Book, names: Names, decimals: int) -> Table:
+def book_table(book: Book, names: Names, decimals: int) -> Sheet:
     """Return the positions at the book's own marks: forward, volatility, price, and what each leg is worth to whom."""
     name0, name1 = names
     columns = ("expiry", "strike", "kind", f"{name0} holds", "forward", "vol", "price", f"to {name0}", f"to {name1}")
-    table = sheet(*columns, left=("expiry", "kind"))
+    table = Sheet(*columns, left=("expiry", "kind"), spare=("forward", columns[-1], "vol"))
     held = positions(book)
     for position in held:
         leg = position.leg
@@ -174,12 +220,12 @@ def _coloured(amount: int, decimals: int) -> Text:
     return Text(signed(amount, decimals), style="green" if amount >= 0 else "red")
 
 
-def margin_table(reports: Iterable[MarginReport], names: Names) -> Table:
+def margin_table(reports: Iterable[MarginReport], names: Names) -> Sheet:
     """Return Greeks and margin, a row per party.
 
     Delta in units of the underlying, gamma as the change of cash delta per 1 %, vega per vol point, theta per day.
     """
-    table = sheet(
+    table = Sheet(
         "party",
         "delta",
         "gamma/1%",
@@ -190,6 +236,7 @@ def margin_table(reports: Iterable[MarginReport], names: Names) -> Table:
         "maint.",
         "ratio",
         left=("party",),
+        flip=True,
     )
     for report in reports:
         one = report.decimals

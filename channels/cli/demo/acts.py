@@ -113,7 +113,7 @@ async def count_deposits(stage: Stage, tell: Narrator) -> None:
     one, other = stage.by_party
     want = (DEPOSITS[one.name], DEPOSITS[other.name])
     await stage.until(lambda: all(_deposits(player) == want for player in stage.players), "both deposits are agreed")
-    tell.say(f"Both nodes saw the deposits and signed version {stage.alice.channel.version}: the first agreed states.")
+    tell.say(f"Both nodes saw the deposits and agreed on version {stage.alice.channel.version}, which counts them.")
 
 
 def _deposits(player: Player) -> tuple[int, int] | None:
@@ -260,7 +260,7 @@ async def cheat(stage: Stage, tell: Narrator) -> None:
     await stage.until(lambda: alice.channel.state.chain.version == newest, "alice's node answers the challenge")
     await stage.until(lambda: bob.channel.state.chain.version == newest, "bob's node sees the answer")
     chain = alice.channel.state.chain
-    gas = stage.local.gas["challenge"][-1]
+    gas = await stage.gas("challenge", 2)
     stage.facts["challenge"] = {
         "by": bob.name,
         "version": old.version,
@@ -313,5 +313,5 @@ def _is_settled(player: Player, underlying: str, expiry: int) -> bool:
 async def paid(stage: Stage, tell: Narrator, how: str, *players: Player) -> None:
     """Wait until the channel is closed and paid."""
     await stage.phase(Phase.CLOSED, *players)
-    gas = stage.local.gas[how][-1]
+    gas = await stage.gas(how)
     tell.say(f"{how} is mined ({gas:,} gas): both are paid, the channel is closed for ever.", "bold green")

@@ -14,7 +14,7 @@ from ...model import EMPTY_BOOK, Agreed, Leg, State
 from ...risk.margin import margin
 from ...risk.report import Greeks, MarginReport
 from ...units import show
-from ..render import day, money, sheet
+from ..render import Sheet, day, money
 from . import verdict
 from .narrator import Narrator
 from .stage import DECIMALS, SYMBOL, Stage
@@ -87,7 +87,7 @@ async def end(stage: Stage, tell: Narrator, scenario: str) -> Ending:
     tell.say("The payoff, computed again from the printed legs and prices, by other code:", "bold")
     tell.gap()
     _show_legs(stage, tell, settled)
-    table = sheet("", *stage.names, f"in all, {SYMBOL}", left=("",))
+    table = Sheet("", *stage.names, f"in all, {SYMBOL}", left=("",))
     for label, pair in (
         ("deposited", deposits),
         ("cash in the last state" if settled.state else "cash: its own deposit", settled.cash),
@@ -157,7 +157,7 @@ def _show_legs(stage: Stage, tell: Narrator, settled: Settled) -> None:
         return
     one, _ = stage.names
     prices = {(name, expiry): show(settled_at, 18) for name, expiry, settled_at in settled.prices}
-    table = sheet("expiry", "strike", "kind", f"{one} holds", "settled at", f"pays {one}", left=("expiry", "kind"))
+    table = Sheet("expiry", "strike", "kind", f"{one} holds", "settled at", f"pays {one}", left=("expiry", "kind"))
     for leg in settled.legs:
         printed, at = _printed(leg), prices[leg.underlying, leg.expiry]
         pays = verdict.payoff([printed], {(leg.underlying, printed["expiry"]): at}, DECIMALS)

@@ -100,7 +100,7 @@ async def _no_show(stage: Stage, stack: AsyncExitStack, tell: Narrator) -> Endin
     with tell.waiting("the chain decides"):
         await alice.channel.challenge()
         await stage.phase(Phase.DISPUTED, alice)
-    gas = stage.local.gas["challenge_unsigned"][-1]
+    gas = await stage.gas("challenge_unsigned")
     tell.say(f"challenge_unsigned is mined ({gas:,} gas): whoever holds a signed state has until")
     tell.say(f"{moment(alice.channel.state.chain.deadline)} to show it.")
     tell.step(4, "nobody answers")
@@ -124,7 +124,7 @@ async def _until_the_low(stage: Stage, stack: AsyncExitStack, tell: Narrator, **
     with tell.waiting("trading"):
         await acts.trade(stage, tell, stage.alice, "an iron condor", series.condor())
         await acts.trade(stage, tell, stage.bob, "a calendar spread", series.calendar())
-    tell.step(3, "time and prices move: recorded hourly returns, replayed from the chain's spot")
+    tell.step(3, "time and prices move: recorded hourly returns, replayed")
     tell.say(
         f"Per party: delta in ETH; gamma: what a move of 1 % adds to the delta, in {SYMBOL}; vega per vol point and"
         f" theta per day, in {SYMBOL}; equity = cash + positions; ratio = equity / maintenance margin."

@@ -165,6 +165,15 @@ class Stage:
             return
         raise InvariantBroken(what, f"not within {PATIENCE:g} s")
 
+    async def gas(self, entry_point: str, count: int = 1) -> int:
+        """Return what an entry point's `count`th transaction used: a node may see its log before its receipt is in."""
+
+        def used() -> tuple[int, ...]:
+            return self.local.gas.get(entry_point, ())
+
+        await self.until(lambda: len(used()) >= count, f"{entry_point} is mined")
+        return used()[count - 1]
+
     async def phase(self, phase: Phase, *players: Player) -> None:
         """Wait until players (default: both) see the channel in a phase."""
         watching = players or self.players
