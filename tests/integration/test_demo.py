@@ -318,6 +318,24 @@ def test_a_wrong_payment_is_not_hidden() -> None:
     assert "NOT EQUAL" in done.stderr
 
 
+def test_a_unit_too_many_in_the_contract_is_not_hidden() -> None:
+    planted = """
+import sys
+from channels.cli.demo import acts
+from channels.cli.main import main
+real = acts.paid
+async def paid(stage, *rest):
+    await real(stage, *rest)
+    stage.local.fund(stage.local.deployment.adjudicator, tokens=1)
+acts.paid = paid
+sys.exit(main(["demo", "--scenario", "no-show", "--json"]))
+"""
+    done = run("-c", planted)
+    document = json.loads(done.stdout)
+    assert done.returncode == document["exit_status"] == document["left_in_adjudicator"] == 1
+    assert document["payout_paid"] == document["payout_expected"]
+
+
 def test_without_the_extra_it_says_what_to_install() -> None:
     hidden = (
         "import sys; sys.modules['eth_tester'] = None; from channels.cli.main import main; sys.exit(main(['demo']))"
@@ -366,10 +384,14 @@ def test_interrupted_it_says_so_and_leaves_nothing_behind(moment: str, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_reader_who_leaves_gets_no_traceback() -> None:
-    command = f"{sys.executable} -m channels demo | head -2"
+@pytest.mark.parametrize(
+    ("arguments", "reader", "lines"), [("", "head -2", 2), ("--json --scenario no-show", "true", 0)]
+)
+def test_a_reader_who_leaves_gets_no_traceback(arguments: str, reader: str, lines: int) -> None:
+    command = f"{sys.executable} -m channels demo {arguments} | {reader}"
     done = subprocess.run(
         command, shell=True, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=LIMIT, check=False
     )
-    assert len(done.stdout.splitlines()) == 2
-    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == lines
+    for complaint in ("Traceback", "Exception ignored", "Broken pipe", "channels:"):
+        assert complaint not in done.stderr
