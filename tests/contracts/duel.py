@@ -14,7 +14,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from channels import model as library
@@ -30,6 +30,7 @@ from tests.contracts.laboratory import (
     Laboratory,
     adjudicator,
     compiled,
+    words,
 )
 from tests.contracts.model import Account, Adjudicator, Money, Refused, Said, Source
 from tests.contracts.shelf import DAY, LINES, book_of, read
@@ -162,14 +163,14 @@ class Duel:
 
     def act(self, rule: str, function: str, seat: Seat, *args: Any, sender: str = STRANGER, gas: int = GAS) -> str:
         """Do it on the chain and in the model, check every law, and return `ok` or the reason of the refusal."""
-        words = [astuple(arg) if isinstance(arg, State) else arg for arg in args]
+        given = [words(arg) if isinstance(arg, State) else arg for arg in args]
         events: tuple[Event, ...] = ()
         refused = None
         try:
             if function == "claim":
-                receipt = self.contract.transact(function, *words, sender=sender, gas=gas)
+                receipt = self.contract.transact(function, *given, sender=sender, gas=gas)
             else:
-                receipt = self.contract.transact(function, astuple(seat.terms), *words, sender=sender, gas=gas)
+                receipt = self.contract.transact(function, words(seat.terms), *given, sender=sender, gas=gas)
             events = tuple(event for event in receipt.events if event.address == self.contract.address)
         except Reverted as reverted:
             refused = reverted.reason
@@ -276,33 +277,40 @@ class Duel:
 
     def look(self) -> Sight:
         """Look at everything."""
-        call, token = self.contract.call, self.token.address
-        wallets = {who: self.token.call("balanceOf", who) for who in self.people}
+        view, token = self.chain.view, self.token.address
         return Sight(
             now=self.chain.now,
-            statuses=tuple(Status(*call("status", seat.account.id)) for seat in self.seats),
-            held=self.token.call("balanceOf", self.contract.address),
-            wallets=wallets,
-            claimable={who: call("claimable", token, who) for who in self.people},
+            statuses=tuple(self.status(seat) for seat in self.seats),
+            held=view(self.token, "balanceOf", self.contract.address)[0],
+            wallets={who: view(self.token, "balanceOf", who)[0] for who in self.people},
+            claimable={who: view(self.contract, "claimable", token, who)[0] for who in self.people},
             entitled=tuple(self.entitlement(seat) for seat in self.seats),
             prices={
-                (seat.index, *line): call("effective_settlement", astuple(seat.terms), *line)
+                (seat.index, *line): view(self.contract, "effective_settlement", words(seat.terms), *line)[0]
                 for seat in self.seats
                 for line in LINES
                 if line[1] <= self.chain.now
             },
         )
 
+    def status(self, seat: Seat) -> Status:
+        """Return what the adjudicator says of a channel."""
+        phase, version, deadline, *rest = self.chain.view(self.contract, "status", seat.account.id)
+        cure0, cure1, registered, deposit0, deposit1, paid0, paid1 = rest
+        hashed = registered.to_bytes(32, "big")
+        return Status(phase, version, deadline, (cure0, cure1), hashed, (deposit0, deposit1), (paid0, paid1))
+
     def entitlement(self, seat: Seat) -> tuple[int, int] | None:
         """Return what the registered state gives each side now; None if nothing is registered or it cannot settle."""
         state = seat.account.registered
         if state is None:
             return None
+        data = book_of(state)[0]
         try:
-            answer = self.contract.call("entitlements", astuple(seat.terms), astuple(state), book_of(state)[0])
+            first, second = self.chain.view(self.contract, "entitlements", words(seat.terms), words(state), data)
         except Reverted:
             return None
-        return answer[0], answer[1]
+        return first, second
 
     @contextmanager
     def fork(self) -> Iterator[None]:

@@ -7,8 +7,8 @@ sources replaced: each replacement must match exactly once, so that a planted bu
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import astuple, dataclass
+from functools import cache, lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -18,6 +18,7 @@ from vyper.compiler import compile_from_file_input
 from vyper.compiler.input_bundle import JSONInputBundle
 
 from adjudicator_contracts import artifact
+from tests.contracts.encoding import State, Terms
 from tests.contracts.evm import DEPLOYER, START, STRANGER, Chain, Contract, Event
 
 SOURCES = Path(__file__).parents[2] / "adjudicator_contracts" / "src"
@@ -133,6 +134,12 @@ class Laboratory(Chain):
         types = signature[signature.index("(") + 1 : -1].split(",")
         self.execute(sender, to, keccak(signature.encode())[:4] + eth_abi.encode(types, args), GAS, False)
 
+    def view(self, contract: Contract, function: str, *args: Any) -> tuple[int, ...]:
+        """Return the words that a view answers, as numbers; its calldata is encoded once for every chain."""
+        data = _calldata(contract.name, function, args)
+        output = self.execute(STRANGER, contract.address, data, GAS, True)
+        return tuple(int.from_bytes(output[i : i + 32], "big") for i in range(0, len(output), 32))
+
     def _decode(self, log: Any) -> Event:
         topics, data = log.data
         raw = [bytes.fromhex(topic.removeprefix("0x")) if isinstance(topic, str) else bytes(topic) for topic in topics]
@@ -158,6 +165,19 @@ class Laboratory(Chain):
 @cache
 def _interface(name: str) -> Any:
     return Chain().deploy(name, *(("Test dollar", "USDT", 6) if name == "TestToken" else ())).interface
+
+
+@lru_cache(maxsize=50_000)
+def _calldata(name: str, function: str, args: tuple[Any, ...]) -> bytes:
+    signature = _interface(name).functions[function]
+    encoded: bytes = signature.selector + eth_abi.encode(signature.inputs, args)
+    return encoded
+
+
+@lru_cache(maxsize=50_000)
+def words(value: Terms | State) -> tuple[Any, ...]:
+    """Return terms or a state as the ABI takes them."""
+    return astuple(value)
 
 
 @cache

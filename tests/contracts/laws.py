@@ -7,7 +7,7 @@ model: a mistake made twice, in contract and model, must still break one of them
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from channels import model as library
@@ -16,7 +16,7 @@ from channels.risk.payoff import payoff as library_payoff, payouts as library_pa
 from channels.seal.digest import state_digest, state_struct_hash
 from tests.contracts.encoding import CALL, CLOSED, DISPUTED, OPEN, OPERATE, PUT, REOPEN, SETTLING, State
 from tests.contracts.evm import Reverted
-from tests.contracts.laboratory import GAS, REVERTING
+from tests.contracts.laboratory import GAS, REVERTING, words
 from tests.contracts.shelf import book_of
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def invariant_4(duel: Duel, seat: Seat, party: int) -> None:
             _leave(duel, seat, terms.signers[party], chain.now)
         except Reverted as reverted:
             raise LawBroken("invariant 4", f"party {party} cannot leave: {reverted.reason}") from None
-        phase = duel.contract.call("status", seat.account.id)[0]
+        phase = duel.status(seat).phase
         _law("invariant 4", phase == CLOSED, f"party {party} did all it could and the phase is {phase}")
 
 
@@ -118,7 +118,7 @@ def _leave(duel: Duel, seat: Seat, sender: str, now: int) -> None:
     chain, terms, account = duel.chain, seat.terms, seat.account
 
     def send(function: str, *args: Any) -> None:
-        duel.contract.transact(function, astuple(terms), *args, sender=sender, gas=GAS)
+        duel.contract.transact(function, words(terms), *args, sender=sender, gas=GAS)
 
     phase = account.phase(now)
     if phase == CLOSED:
@@ -130,18 +130,18 @@ def _leave(duel: Duel, seat: Seat, sender: str, now: int) -> None:
         if account.registered is None:
             send("challenge_unsigned")
         else:
-            send("challenge", astuple(state), b"", b"")
+            send("challenge", words(state), b"", b"")
     chain.at(max(now, deadline))
     data, contents = book_of(state)
     if contents is None or any(leg.kind not in (CALL, PUT) for leg in contents.legs):
         chain.at(max(now, max(terms.last_resort, deadline) + terms.challenge_period + 2 * terms.grace))
-        send("last_resort", astuple(state))
+        send("last_resort", words(state))
         return
     for underlying, expiry in contents.lines:
         chain.at(max(chain.now, expiry + 2 * terms.grace))
-        if not duel.contract.call("pinned", account.id, underlying, expiry):
-            send("pin", astuple(state), data, underlying, expiry)
-    send("settle", astuple(state), data)
+        if not any(chain.view(duel.contract, "pinned", account.id, underlying, expiry)):
+            send("pin", words(state), data, underlying, expiry)
+    send("settle", words(state), data)
 
 
 def invariant_5(duel: Duel, before: Sight, deed: Deed) -> None:
@@ -190,7 +190,7 @@ def invariant_8(duel: Duel, before: Sight, deed: Deed) -> None:
     """Library and contract agree on every digest, on which states are well-formed, and on every payout."""
     seat, state = duel.seats[deed.seat], deed.state
     if state is not None and state.version:
-        told = duel.contract.call("digest", astuple(state))
+        told = duel.chain.view(duel.contract, "digest", words(state))[0].to_bytes(32, "big")
         try:
             known = library_state(state)
         except ChannelError as error:
@@ -235,7 +235,7 @@ def channel_ids_agree(duel: Duel, seat: Seat) -> None:
         last_resort=terms.last_resort,
         salt=terms.salt,
     )
-    told = duel.contract.call("channel_id", astuple(terms))
+    told = duel.chain.view(duel.contract, "channel_id", words(terms))[0].to_bytes(32, "big")
     _law("invariant 8", told == known.channel_id(duel.deployment) == seat.account.id, "another channel id")
 
 

@@ -5,15 +5,14 @@ came of it, is tallied, so that a campaign can prove that each rule fired, with 
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.contracts.duel import CHALLENGE, GRACE, HOUR, LAST_RESORT, SYBIL, UNIT, Duel, Pact, Seat
-from tests.contracts.encoding import CLOSE, DISPUTED, OPEN, OPERATE, REOPEN, SETTLING, WAD, State, high_s
+from tests.contracts.encoding import CLOSE, CLOSED, DISPUTED, OPEN, OPERATE, REOPEN, WAD, State, high_s
 from tests.contracts.evm import STRANGER
 from tests.contracts.laboratory import ABSURD, BURNING, HONEST, REVERTING
 from tests.contracts.model import LIMIT
@@ -25,6 +24,7 @@ recency = st.sampled_from((0, 0, 0, 1, 2, 4))
 people = st.sampled_from((0, 1, 2, 3, None, None))
 """Who acts: party 0's signer or owner, party 1's, or a stranger."""
 amounts = st.sampled_from((1, 100 * UNIT, 333_333_333, 1_000 * UNIT))
+hasty = st.sampled_from((True, False, False, False))
 prices = st.sampled_from((1, 1_900 * WAD, 2_000 * WAD + 7, 2_345 * WAD, 9_000 * WAD, 2**96))
 
 
@@ -37,14 +37,17 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.duel = Duel(self.bytecode)
+        self._turns = 0
 
-    @initialize(returnless=st.booleans(), honest=parties)
-    def begin(self, returnless: bool, honest: int) -> None:
-        """Choose the token's habits and who is honest where; every channel gets its first money."""
+    @initialize(returnless=st.booleans(), honest=parties, book=st.integers(1, len(SANE) - 1))
+    def begin(self, returnless: bool, honest: int, book: int) -> None:
+        """Choose the token's habits and who is honest where; every channel gets its first money and its first trade."""
         self.duel = Duel(self.bytecode, returnless, honest)
         for seat in self.duel.seats:
             for party in range(2):
                 self._deposit("begin", seat, party, 500 * UNIT, seat.terms.owners[party])
+            for move in ("acknowledge", "trade"):
+                self._pact(seat, self._moved(seat, move, 0, 0, book), "both")
 
     def teardown(self) -> None:
         """Let whoever is left leave: each honest party against each state that could still be used against it."""
@@ -57,17 +60,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule(index=seats, party=parties, amount=amounts, who=people)
     def deposit(self, index: int, party: int, amount: int, who: int | None) -> None:
-        seat = self.duel.seats[index]
+        seat = self._seat(index)
         self._deposit("deposit" if who is not None else "gift", seat, party, amount, self._who(seat, who))
 
-    @rule(index=seats, how=st.sampled_from(((2, UNIT), (0, 0), (1, LIMIT - 1), (1, 10**15))))
-    def bad_deposit(self, index: int, how: tuple[int, int]) -> None:
+    @rule(index=seats, how=st.sampled_from(((2, UNIT), (0, 0), (1, LIMIT - 1), (1, 10**15))), donation=amounts)
+    def bad_deposit(self, index: int, how: tuple[int, int], donation: int) -> None:
+        """Deposits that must be refused, and tokens that nobody accounts for."""
+        self.duel.donate(donation)
         self.duel.act("bad_deposit", "deposit", self.duel.seats[index], *how)
-
-    @rule(amount=amounts)
-    def donate(self, amount: int) -> None:
-        self.duel.donate(amount)
-        self.duel.tally["donate", "ok"] += 1
 
     # ── signing ──
 
@@ -81,7 +81,7 @@ class Machine(RuleBasedStateMachine):
     )
     def sign(self, index: int, move: str, party: int, share: int, book: int, by: str) -> None:
         """The next honest state: signed by both, by the honest party alone, or by the adversary alone."""
-        seat = self.duel.seats[index]
+        seat = self._seat(index)
         if self._held_back(seat) and by != "adversary":
             self.duel.tally["sign", "held back"] += 1
             return
@@ -98,6 +98,7 @@ class Machine(RuleBasedStateMachine):
         balance=st.integers(-2, 3),
         book=st.sampled_from((*SANE, *SANE, *MAD)),
         fault=st.sampled_from((None,) * 7 + (1, LIMIT)),
+        then=st.sampled_from(("", "checkpoint", "challenge", "challenge", "close")),
     )
     def sign_anything(
         self,
@@ -109,6 +110,7 @@ class Machine(RuleBasedStateMachine):
         balance: int,
         book: bytes,
         fault: int | None,
+        then: str,
     ) -> None:
         """Whatever two keys in one hand can sign."""
         seat = self.duel.seats[SYBIL]
@@ -128,63 +130,78 @@ class Machine(RuleBasedStateMachine):
         first = balance * unit // 2
         rest = state.deposit0 + state.deposit1 - state.withdrawal0 - state.withdrawal1 - first
         self._pact(seat, replace(state, balance0=first, balance1=rest + (fault or 0)), "both")
-
-    @rule(index=seats, party=parties, share=st.integers(0, 4), ttl=st.sampled_from((0, 600, 2 * HOUR)))
-    def sign_close(self, index: int, party: int, share: int, ttl: int) -> None:
-        seat = self.duel.seats[index]
-        if not self._held_back(seat):
-            state = self._moved(seat, "pay", party, share, 0)
-            until = self.duel.chain.now + ttl
-            self._pact(seat, replace(state, intent=CLOSE, valid_until=until, book=bytes(32)), "both")
-
-    @rule(index=seats, ttl=st.sampled_from((0, 600, 2 * HOUR)), party=parties)
-    def sign_reopen(self, index: int, ttl: int, party: int) -> None:
-        """End the dispute: the registered state, or for two keys in one hand one that forgets a payment."""
-        seat = self.duel.seats[index]
-        registered, account = seat.account.registered, seat.account
-        if registered is None or not account.deadline or self._held_back(seat):
-            return
-        state = registered if registered.version else self._fresh(seat)
-        until = self.duel.chain.now + ttl
-        version = max(self._next(seat), account.version + 1)
-        self._pact(seat, replace(state, intent=REOPEN, valid_until=until, version=version), "both")
+        if then:
+            self._submit(then, seat, 0, 0, f"anything {then}")
 
     # ── states ──
 
     @rule(index=seats, which=recency, who=people)
     def checkpoint(self, index: int, which: int, who: int | None) -> None:
-        self._submit("checkpoint", self.duel.seats[index], which, who)
+        self._submit("checkpoint", self._seat(index), which, who)
 
     @rule(index=seats, which=recency, who=people)
     def challenge(self, index: int, which: int, who: int | None) -> None:
-        self._submit("challenge", self.duel.seats[index], which, who)
+        self._submit("challenge", self._seat(index), which, who)
 
-    @rule(index=seats, which=recency, who=people)
-    def answer(self, index: int, which: int, who: int | None) -> None:
-        seat = self.duel.seats[index]
-        if seat.account.phase(self.duel.chain.now) in (DISPUTED, SETTLING):
-            self._submit("challenge", seat, which, who, "late answer" if self._settling(seat) else "answer")
+    @rule(index=seats, stale=recency, which=recency, who=people, offset=st.integers(-1, 1))
+    def answer(self, index: int, stale: int, which: int, who: int | None, offset: int) -> None:
+        """A dispute, and an answer a second before, at or after the deadline."""
+        seat = self._seat(index)
+        self._dispute(seat, stale)
+        if seat.account.phase(self.duel.chain.now) == DISPUTED:
+            self.duel.advance(seat.account.deadline + offset)
+        self._submit("challenge", seat, which, who, f"answer {offset:+}")
 
     @rule(index=seats, who=people)
     def rechallenge(self, index: int, who: int | None) -> None:
         """Start a dispute with exactly what is registered, unsigned."""
-        seat = self.duel.seats[index]
+        seat = self._seat(index)
         if state := seat.account.registered:
             self.duel.act("rechallenge", "challenge", seat, state, b"", b"", sender=self._who(seat, who))
 
     @rule(index=seats, who=people)
     def challenge_unsigned(self, index: int, who: int | None) -> None:
-        seat = self.duel.seats[index]
+        seat = self._seat(index)
         self.duel.act("challenge_unsigned", "challenge_unsigned", seat, sender=self._who(seat, who))
 
-    @rule(index=seats, which=st.integers(0, 1), who=people)
-    def close(self, index: int, which: int, who: int | None) -> None:
-        seat = self.duel.seats[index]
-        self._submit("close", seat, which, who, intent=None if which else CLOSE)
+    @rule(
+        index=seats,
+        party=parties,
+        share=st.integers(0, 4),
+        ttl=st.sampled_from((0, 600, 2 * HOUR)),
+        offset=st.sampled_from((None, None, None, -1, 0, 1)),
+        who=people,
+        honestly=st.sampled_from((True, True, True, False)),
+    )
+    def close(
+        self, index: int, party: int, share: int, ttl: int, offset: int | None, who: int | None, honestly: bool
+    ) -> None:
+        """Agree to close and close, now or around the end of its validity; or try to close with something else."""
+        seat = self._seat(index)
+        if honestly and not self._held_back(seat):
+            state = self._moved(seat, "pay", party, share, 0)
+            self._pact(seat, self._special(state, CLOSE, ttl), "both")
+        self._at_validity(seat, offset)
+        self._submit("close", seat, 0, who, intent=CLOSE if honestly else None)
 
-    @rule(index=seats, who=people)
-    def reopen(self, index: int, who: int | None) -> None:
-        self._submit("checkpoint", self.duel.seats[index], 0, who, "reopen", REOPEN)
+    @rule(
+        index=seats,
+        stale=recency,
+        ttl=st.sampled_from((0, 600, 2 * HOUR)),
+        offset=st.sampled_from((None, None, None, -1, 0, 1)),
+        who=people,
+    )
+    def reopen(self, index: int, stale: int, ttl: int, offset: int | None, who: int | None) -> None:
+        """A dispute, and an agreement to end it, shown now or around the end of its validity."""
+        seat, now = self._seat(index), self.duel.chain.now
+        self._dispute(seat, stale)
+        registered, account = seat.account.registered, seat.account
+        if registered is None or not account.deadline or self._held_back(seat) or account.phase(now) == CLOSED:
+            return
+        state = replace(registered if registered.version else self._fresh(seat), version=self._next(seat))
+        self._pact(seat, self._special(state, REOPEN, ttl), "both")
+        self._at_validity(seat, offset)
+        self._submit("checkpoint", seat, 0, who, "reopen", REOPEN)
 
     @rule(
         index=seats,
@@ -193,7 +210,7 @@ class Machine(RuleBasedStateMachine):
     )
     def forge(self, index: int, function: str, how: str) -> None:
         """The newest state, with signatures that must not pass."""
-        seat = self.duel.seats[index]
+        seat = self._seat(index)
         if not seat.pacts:
             return
         state = seat.pacts[-1].state
@@ -212,107 +229,121 @@ class Machine(RuleBasedStateMachine):
 
     # ── prices ──
 
-    @rule(index=seats, line=st.integers(0, 4), who=people, wrong=st.sampled_from((False, False, False, True)))
-    def pin(self, index: int, line: int, who: int | None, wrong: bool) -> None:
-        """Pin a line of the registered book, or one that it does not have."""
-        seat = self.duel.seats[index]
+    @rule(
+        index=seats,
+        line=st.integers(0, 4),
+        who=people,
+        wrong=st.sampled_from((False, False, False, True)),
+        since=st.sampled_from((None, None, -1, 0, GRACE - 1, GRACE, 2 * GRACE - 1, 2 * GRACE, 3 * GRACE)),
+        registered=st.booleans(),
+    )
+    def pin(self, index: int, line: int, who: int | None, wrong: bool, since: int | None, registered: bool) -> None:
+        """Pin a line of the registered book, or one that it does not have, at a moment that matters."""
+        seat = self._seat(index)
+        if registered:
+            self._dispute(seat, 0)
         state = seat.account.registered or seat.nothing
         data, contents = book_of(state)
         lines = contents.lines if contents and contents.lines and not wrong else LINES
-        self.duel.act("pin", "pin", seat, state, data, *lines[line % len(lines)], sender=self._who(seat, who))
+        underlying, expiry = lines[line % len(lines)]
+        if since is not None and expiry + since > self.duel.chain.now:
+            self.duel.advance(expiry + since)
+            state = seat.account.registered or seat.nothing
+        self.duel.act("pin", "pin", seat, state, data, underlying, expiry, sender=self._who(seat, who))
 
     @rule(index=st.integers(0, 1), mode=st.sampled_from((HONEST, HONEST, REVERTING, BURNING, ABSURD)))
     def mood(self, index: int, mode: int) -> None:
         self.duel.mood(index, mode)
         self.duel.tally["mood", str(mode)] += 1
 
-    @rule(index=st.integers(0, 1), line=st.sampled_from(LINES), price=prices | st.just(2**96 + 1))
-    def report(self, index: int, line: tuple[bytes, int], price: int) -> None:
-        """A settlement price; the hostile source may change its mind, the honest one writes once."""
+    @rule(index=st.integers(0, 1), line=st.sampled_from(LINES), price=prices | st.just(2**96 + 1), spot=st.booleans())
+    def report(self, index: int, line: tuple[bytes, int], price: int, spot: bool) -> None:
+        """A spot or a settlement; the hostile source may change its mind, the honest one settles once."""
         told = self.duel.model.sources[self.duel.sources[index].address].settlements
-        if line[1] <= self.duel.chain.now and (index or line not in told):
+        if spot:
+            self.duel.spot(index, line[0], price)
+            self.duel.tally["report", "spot"] += 1
+        elif line[1] <= self.duel.chain.now and (index or line not in told):
             self.duel.settlement(index, *line, price)
-            self.duel.tally["report", "ok"] += 1
-
-    @rule(index=st.integers(0, 1), line=st.sampled_from(LINES), price=prices)
-    def spot(self, index: int, line: tuple[bytes, int], price: int) -> None:
-        self.duel.spot(index, line[0], price)
-        self.duel.tally["spot", "ok"] += 1
+            self.duel.tally["report", "settlement"] += 1
 
     # ── money out ──
 
-    @rule(index=seats, who=people)
-    def settle(self, index: int, who: int | None) -> None:
-        self._spend("settle", self.duel.seats[index], who)
+    @rule(index=seats, who=people, hasty=hasty, stale=recency, until=st.sampled_from((None, FIRST, SECOND)))
+    def settle(self, index: int, who: int | None, hasty: bool, stale: int, until: int | None) -> None:
+        """Settle, at once or when it may be done."""
+        seat = self._seat(index)
+        if not hasty:
+            self._to_settling(seat, stale)
+            self.duel.advance(until or self.duel.chain.now)
+        self._spend("settle", seat, who)
 
-    @rule(index=seats, who=people)
-    def pay(self, index: int, who: int | None) -> None:
-        self._spend("pay", self.duel.seats[index], who)
+    @rule(index=seats, who=people, returns=st.booleans(), stale=recency)
+    def pay(self, index: int, who: int | None, returns: bool, stale: int) -> None:
+        """Pay what is due, for instance because a deposit that a reorg took away has returned."""
+        seat = self._seat(index)
+        state = seat.account.registered
+        if returns and state and not seat.account.closed:
+            for party, missing in enumerate((state.deposit0, state.deposit1)):
+                if (gap := missing - seat.account.deposits[party]) > 0:
+                    self._deposit("pay", seat, party, gap, STRANGER)
+        self._spend("pay", seat, who)
 
-    @rule(index=seats, who=people)
-    def last_resort(self, index: int, who: int | None) -> None:
-        self._spend("last_resort", self.duel.seats[index], who)
+    @rule(index=seats, who=people, hasty=hasty, offset=st.integers(-1, 1), stale=recency)
+    def last_resort(self, index: int, who: int | None, hasty: bool, offset: int, stale: int) -> None:
+        """Pay without the book, around the first second at which it may be done; everything else is over then."""
+        seat = self._seat(index)
+        if not hasty:
+            self._to_settling(seat, stale)
+            self.duel.advance(self.duel.model.last_resort_start(seat.account) + offset)
+        self._spend("last_resort", seat, who, f"last_resort {'' if hasty else f'{offset:+}'}".strip())
 
     @rule(index=seats, function=st.sampled_from(("settle", "pay", "last_resort", "pin")), which=recency)
     def another_state(self, index: int, function: str, which: int) -> None:
         """Spend by a state that is not the registered one, or with a book that is not the state's."""
-        seat = self.duel.seats[index]
+        seat = self._seat(index)
         state = seat.pacts[-1 - which].state if which < len(seat.pacts) else seat.nothing
         args: dict[str, tuple[object, ...]] = {"settle": (b"\1" * 100,), "pin": (b"\1" * 100, *LINES[0])}
         self.duel.act("another_state", function, seat, state, *args.get(function, ()))
 
-    @rule(index=seats, function=st.sampled_from(("settle", "pin", "pay")), gas=st.integers(60, 900))
+    @rule(index=seats, function=st.sampled_from(("settle", "settle", "pin", "pay")), gas=st.integers(60, 900))
     def starve(self, index: int, function: str, gas: int) -> None:
         """Too little gas: nothing happens, or exactly what would have happened anyway."""
-        seat = self.duel.seats[index]
+        seat = self._seat(index)
         if state := seat.account.registered:
             self._spend(function, seat, None, "starve", gas * 1_000, state)
 
-    @rule(index=seats, party=parties)
-    def claim(self, index: int, party: int) -> None:
-        seat = self.duel.seats[index]
-        self.duel.act("claim", "claim", seat, self.duel.token.address, seat.terms.owners[party])
-
     @rule(index=seats, party=parties, refused=st.sampled_from((True, True, False)))
     def blacklist(self, index: int, party: int, refused: bool) -> None:
-        self.duel.refuse(self.duel.seats[index].terms.owners[party], refused)
-        self.duel.tally["blacklist", str(refused)] += 1
+        """The token refuses to pay somebody, or relents and the rest is claimed."""
+        seat = self._seat(index)
+        owner = seat.terms.owners[party]
+        self.duel.refuse(owner, refused)
+        if self.duel.sight.claimable[owner] or not refused:
+            self.duel.act("claim", "claim", seat, self.duel.token.address, owner)
 
     # ── time ──
 
     @rule(
         index=seats,
-        until=st.sampled_from(("deadline", "deadline", "deadline", "expiry", "grace", "grace twice", "valid until")),
+        until=st.sampled_from(("deadline", "expiry", "grace", "grace twice", "valid until", "second")),
         offset=st.integers(-1, 1),
     )
     def advance(self, index: int, until: str, offset: int) -> None:
-        """Jump to a second before, at, or after something that changes what is allowed."""
-        seat, now = self.duel.seats[index], self.duel.chain.now
+        """Jump to a second before, at, or after something that changes what is allowed; else let ten minutes pass."""
+        seat, now = self._seat(index), self.duel.chain.now
         expiry = FIRST if now < FIRST + 2 * GRACE else SECOND
-        targets: dict[str, Callable[[], int]] = {
-            "deadline": lambda: seat.account.deadline,
-            "expiry": lambda: expiry,
-            "grace": lambda: expiry + GRACE,
-            "grace twice": lambda: expiry + 2 * GRACE,
-            "valid until": lambda: max((pact.state.valid_until for pact in seat.pacts), default=0),
+        targets: dict[str, int] = {
+            "deadline": seat.account.deadline,
+            "expiry": expiry,
+            "grace": expiry + GRACE,
+            "grace twice": expiry + 2 * GRACE,
+            "valid until": max((pact.state.valid_until for pact in seat.pacts), default=0),
+            "second": now + 2,
         }
-        moment = targets[until]() + offset
-        if moment > now:
-            self.duel.advance(moment)
-            self.duel.tally["advance", f"{until} {offset:+}"] += 1
-
-    @rule(seconds=st.sampled_from((1, 300, 600, CHALLENGE)))
-    def wait(self, seconds: int) -> None:
-        self.duel.advance(self.duel.chain.now + seconds)
-
-    @precondition(lambda self: self._in_settling())
-    @rule(offset=st.integers(-1, 1), index=seats)
-    def long_wait(self, offset: int, index: int) -> None:
-        """Until the last resort; everything else is over then."""
-        seat = self.duel.seats[index]
-        if self._settling(seat) and seat.account.registered is not None:
-            self.duel.advance(self.duel.model.last_resort_start(seat.account) + offset)
-            self._spend("last_resort", seat, None)
+        moment = targets[until] + offset
+        self.duel.advance(moment if moment > now else now + 600)
+        self.duel.tally["advance", f"{until} {offset:+}"] += moment > now
 
     # ── how ──
 
@@ -320,14 +351,34 @@ class Machine(RuleBasedStateMachine):
         self.duel.fund(payer, amount)
         self.duel.act(name, "deposit", seat, party, amount, sender=payer)
 
+    def _seat(self, index: int) -> Seat:
+        """Return the seat, three times out of four a live one if there is any: tombstones have little to say."""
+        self._turns += 1
+        seat = self.duel.seats[index]
+        live = [other for other in self.duel.seats if not other.account.closed]
+        return live[0] if seat.account.closed and live and self._turns % 4 else seat
+
     def _who(self, seat: Seat, who: int | None) -> str:
         return STRANGER if who is None else (*seat.terms.signers, *seat.terms.owners)[who]
 
-    def _settling(self, seat: Seat) -> bool:
-        return seat.account.phase(self.duel.chain.now) == SETTLING
+    def _dispute(self, seat: Seat, stale: int) -> None:
+        """Have a dispute if there is none: with a state of some age, or with nothing."""
+        if seat.account.phase(self.duel.chain.now) == OPEN:
+            self._submit("challenge", seat, stale, 0, "dispute")
+        if seat.account.phase(self.duel.chain.now) == OPEN and seat.account.registered is None:
+            self.duel.act("dispute", "challenge_unsigned", seat, sender=seat.terms.signers[0])
 
-    def _in_settling(self) -> bool:
-        return any(self._settling(seat) for seat in self.duel.seats)
+    def _to_settling(self, seat: Seat, stale: int) -> None:
+        self._dispute(seat, stale)
+        self.duel.advance(max(self.duel.chain.now, seat.account.deadline))
+
+    def _special(self, state: State, intent: int, ttl: int) -> State:
+        book = bytes(32) if intent == CLOSE else state.book
+        return replace(state, intent=intent, valid_until=self.duel.chain.now + ttl, book=book)
+
+    def _at_validity(self, seat: Seat, offset: int | None) -> None:
+        if offset is not None and seat.pacts[-1].state.valid_until + offset > self.duel.chain.now:
+            self.duel.advance(seat.pacts[-1].state.valid_until + offset)
 
     def _held_back(self, seat: Seat) -> bool:
         """Who has signed a CLOSE or REOPEN signs nothing above it until it is mined or past its validity."""
@@ -396,9 +447,13 @@ class Machine(RuleBasedStateMachine):
         sigs = self.duel.sign(seat, state)
         if seat.honest is not None and seat.honest not in by:
             sigs = (sigs[1 - seat.honest],) * 2
-        elif seat.honest is not None:
-            seat.pacts[seat.pacts.index(pact)] = Pact(state, frozenset((0, 1)))
+        else:
+            self._complete(seat, pact)
         self.duel.act(name or function, function, seat, state, *sigs, sender=self._who(seat, who))
+
+    def _complete(self, seat: Seat, pact: Pact) -> None:
+        """Let the adversary sign what the honest party has let out."""
+        seat.pacts[seat.pacts.index(pact)] = Pact(pact.state, frozenset((0, 1)))
 
     def _spend(
         self,
@@ -425,10 +480,9 @@ class Machine(RuleBasedStateMachine):
             return
         for pact in mine:
             with self.duel.fork():
-                here = self.duel.seats[seat.index]
-                self.duel.act(
-                    "last stand", "challenge", here, pact.state, *self.duel.sign(here, pact.state), sender=adversary
-                )
+                here, state = self.duel.seats[seat.index], pact.state
+                self._complete(here, pact)
+                self.duel.act("last stand", "challenge", here, state, *self.duel.sign(here, state), sender=adversary)
                 if here.account.deadline:
                     self.duel.advance(max(here.account.deadline, SECOND + 2 * GRACE))
                     self.duel.settle_as(here, here.terms.owners[seat.honest])
