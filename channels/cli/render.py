@@ -170,7 +170,7 @@ def terms_panel(terms: Terms, names: Names, token: str, channel: bytes, policy: 
         ),
         (
             "last resort",
-            f"from {moment(terms.last_resort)} the cash balances can be paid without any prices at all.",
+            f"from {moment(terms.last_resort)} a disputed channel whose prices never came is paid by its cash alone.",
         ),
         ("nobody", "no admin, no fee, no upgrade, no pause: what you sign is all there is."),
     ]

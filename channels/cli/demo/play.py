@@ -39,7 +39,7 @@ async def _play(scenario: str, tell: Narrator) -> Ending:
 def _introduce(market: RecordedMarket, tell: Narrator) -> None:
     tell.say(
         f"Prices: a recorded ETH option chain and recorded hourly returns, source {market.source}. "
-        f"The returns are replayed from the chain's spot of {market.first_spot} {SYMBOL}; all times of the chain are "
+        f"The returns are replayed from the chain's spot of {market.first_spot} USD; all times of the chain are "
         f"shifted by {market.shift:,} s ({market.shift // 86_400} days) to where the returns were recorded: it opens "
         f"on {moment(market.start)}. Volatilities stick to log-moneyness. No real money, no network."
     )
