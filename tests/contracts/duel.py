@@ -132,6 +132,7 @@ class Duel:
         self.seats = [self._seat(index, (honest, None, 1 - honest)[index]) for index in range(3)]
         people = [who for seat in self.seats for who in (*seat.terms.signers, *seat.terms.owners)]
         self.people = list(dict.fromkeys([*people, STRANGER]))
+        self.lawful = True
         self.tally: Counter[tuple[str, str]] = Counter()
         for seat in self.seats:
             laws.channel_ids_agree(self, seat)
@@ -180,7 +181,11 @@ class Duel:
         stranger = not seat.account.is_side(sender)
         before, self.sight = self.sight, self.look()
         deed = Deed(function, seat.index, sender, stranger, state, refused, events)
-        laws.check(self, before, deed, said, expected)
+        try:
+            laws.check(self, before, deed, said, expected)
+        except laws.LawBroken:
+            self.lawful = False
+            raise
         outcome = "starved" if starved else "ok" if refused is None else refused
         self.tally[rule, outcome] += 1
         return outcome

@@ -51,7 +51,7 @@ def invariant_1(duel: Duel, before: Sight, deed: Deed) -> None:
     owed = sum(map(_pot, after.statuses)) + sum(after.claimable.values())
     _law("invariant 1", after.held >= owed, f"{after.held} held, {owed} owed")
     seat = duel.seats[deed.seat]
-    left = before.held - after.held + sum(before.claimable.values()) - sum(after.claimable.values())
+    left = before.held - after.held + sum(after.claimable.values()) - sum(before.claimable.values())
     seat.received -= min(left, 0)
     seat.spent += max(left, 0)
     _law("invariant 1", seat.spent <= seat.received, f"{seat.spent} left a channel that received {seat.received}")
@@ -149,6 +149,9 @@ def invariant_5(duel: Duel, before: Sight, deed: Deed) -> None:
     for was, now in zip(before.statuses, duel.sight.statuses, strict=True):
         _law("invariant 5", now.version >= was.version, f"version {was.version} fell to {now.version}")
         _law("invariant 5", was.phase != CLOSED or now == was, "a closed channel changed")
+    now = duel.sight.statuses[deed.seat]
+    _law("invariant 5", _closed(deed) is None or now.phase == CLOSED, "a channel was paid out and lives on")
+    for was, now in zip(before.statuses, duel.sight.statuses, strict=True):
         if was.phase in (DISPUTED, SETTLING) and now.phase != CLOSED:
             reopened = deed.function == "checkpoint" and deed.state is not None and deed.state.intent == REOPEN
             moved = now.deadline != was.deadline
