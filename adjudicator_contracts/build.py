@@ -9,8 +9,9 @@ The compiler is a development dependency, called as a program, so that nothing o
 - `cancun`: the re-entrancy lock lives in transient storage (two TLOAD/TSTORE pairs instead of a storage slot, about
   2,300 gas a call) and structs move with MCOPY. Later forks would add nothing to these contracts and would exclude
   chains; earlier ones lack both.
-- `gas`, with the ordinary code generator: the experimental one (venom) is smaller and cheaper, and not what a contract
-  that holds other people's money should be the first to try.
+- `legacy` code generation, optimised for gas, wherever it fits. The adjudicator does not: 20.4 KB, before its margin
+  entry points, under a limit of 24 KB; `venom`, optimised for size, makes it 15.3 KB at the same gas. Venom is the
+  newer generator, so the contract tests run against both builds and must not be able to tell them apart.
 - No bytecode metadata: the source hash stands in the artifact, and the bytes then depend on the code alone.
 """
 
@@ -24,9 +25,11 @@ from typing import Any
 HERE = Path(__file__).parent
 SOURCES = HERE / "src"
 ARTIFACTS = HERE / "artifacts"
+SNAPSHOT = HERE / "snapshots" / "gas.json"
 
 COMPILER = "0.4.3"
-SETTINGS = {"evm_version": "cancun", "optimize": "gas"}
+SETTINGS = {"evm_version": "cancun", "optimize": "gas", "codegen": "legacy"}
+OVERRIDES = {"Adjudicator": {"codegen": "venom", "optimize": "codesize"}}
 FORMATS = ("abi", "bytecode", "bytecode_runtime", "layout", "integrity")
 
 _SHIPPED = ("Adjudicator.vy", "sources/*.vy", "mocks/*.vy")
@@ -42,13 +45,15 @@ def sources() -> tuple[Path, ...]:
     return tuple(sorted(found, key=lambda path: path.stem))
 
 
-def compile_contract(source: Path) -> dict[str, Any]:
-    """Return the artifact document of one contract; BuildError if it does not compile."""
+def compile_contract(source: Path, **changes: str) -> dict[str, Any]:
+    """Return the artifact document of one contract, settings overridden by `changes`; BuildError if it is refused."""
+    settings = SETTINGS | OVERRIDES.get(source.stem, {}) | changes
     abi, bytecode, runtime, layout, integrity = _vyper(
+        *(["--venom-experimental"] if settings["codegen"] == "venom" else []),
         "--no-bytecode-metadata",
         "--disable-sys-path",
-        f"--evm-version={SETTINGS['evm_version']}",
-        f"--optimize={SETTINGS['optimize']}",
+        f"--evm-version={settings['evm_version']}",
+        f"--optimize={settings['optimize']}",
         f"--path={SOURCES}",
         "-f",
         ",".join(FORMATS),
@@ -58,7 +63,7 @@ def compile_contract(source: Path) -> dict[str, Any]:
     return {
         "name": source.stem,
         "compiler": f"vyper {COMPILER}",
-        "settings": SETTINGS,
+        "settings": settings,
         "source_hash": integrity,
         "runtime_hash": _keccak(runtime),
         "immutables": [
@@ -133,9 +138,9 @@ def main(arguments: list[str] | None = None) -> int:
                 print("run `python -m adjudicator_contracts.build` and commit the result", file=sys.stderr)
             return 1 if found else 0
         if options.gas:
-            from .gas import write_snapshot
-
-            write_snapshot()
+            measured = _python("-m", "tests.contracts.gas")
+            SNAPSHOT.parent.mkdir(exist_ok=True)
+            SNAPSHOT.write_text(measured, "utf-8")
             return 0
         write()
     except BuildError as error:
@@ -145,12 +150,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _vyper(*arguments: str) -> list[str]:
+    return _python("-W", "ignore", "-m", "vyper", *arguments).strip().splitlines()
+
+
+def _python(*arguments: str) -> str:
     finished = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "vyper", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, cwd=HERE.parent
     )
     if finished.returncode:
         raise BuildError(finished.stderr.strip())
-    return finished.stdout.strip().splitlines()
+    return finished.stdout
 
 
 def _keccak(code: str) -> str:

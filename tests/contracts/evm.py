@@ -57,14 +57,18 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class _Function:
+class Function:
+    """How to call one function."""
+
     selector: bytes
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Log:
+class Log:
+    """How to read one event."""
+
     name: str
     names: tuple[str, ...]
     types: tuple[str, ...]
@@ -72,14 +76,18 @@ class _Log:
 
 
 @dataclass(frozen=True, slots=True)
-class _Interface:
-    functions: Mapping[str, _Function]
-    logs: Mapping[bytes, _Log]
+class Interface:
+    """How to speak to one contract."""
+
+    functions: Mapping[str, Function]
+    logs: Mapping[bytes, Log]
     constructor: tuple[str, ...]
 
 
 class Chain:
     """The EVM, its clock, and the contracts on it."""
+
+    id = CHAIN_ID
 
     def __init__(self, timestamp: int = START) -> None:
         self._evm = EVM(spec_id="CANCUN")
@@ -101,7 +109,7 @@ class Chain:
     def deploy(self, name: str, *args: Any) -> "Contract":
         """Deploy the artifact called `name`."""
         compiled = artifact(name)
-        interface = _interface(name)
+        interface = interface_of(name)
         code = compiled.bytecode + eth_abi.encode(interface.constructor, args)
         address = self._evm.deploy(DEPLOYER, code, gas=20_000_000)
         contract = Contract(self, name, address, interface)
@@ -148,7 +156,7 @@ class Chain:
 class Contract:
     """A deployed artifact: `transact` changes the chain, `call` does not."""
 
-    def __init__(self, chain: Chain, name: str, address: str, interface: _Interface) -> None:
+    def __init__(self, chain: Chain, name: str, address: str, interface: Interface) -> None:
         self.chain = chain
         self.name = name
         self.address = address
@@ -184,6 +192,8 @@ STRANGER = account(1)
 
 
 def _decoded(types: Sequence[str], output: bytes) -> Any:
+    if not output:  # a mined transaction, or a token that returns nothing
+        return None
     values = eth_abi.decode(types, output)
     return values[0] if len(values) == 1 else values or None
 
@@ -199,7 +209,8 @@ def _reason(message: str) -> str:
 
 
 @cache
-def _interface(name: str) -> _Interface:
+def interface_of(name: str) -> Interface:
+    """Return how to speak to the artifact called `name`."""
     functions, logs, constructor = {}, {}, ()
     for entry in artifact(name).abi:
         inputs = tuple(_type(value) for value in entry["inputs"])
@@ -207,14 +218,14 @@ def _interface(name: str) -> _Interface:
         match entry["type"]:
             case "function":
                 outputs = tuple(_type(value) for value in entry["outputs"])
-                functions[entry["name"]] = _Function(keccak(signature)[:4], inputs, outputs)
+                functions[entry["name"]] = Function(keccak(signature)[:4], inputs, outputs)
             case "event":
                 names = tuple(value["name"] for value in entry["inputs"])
                 indexed = tuple(bool(value["indexed"]) for value in entry["inputs"])
-                logs[keccak(signature)] = _Log(entry["name"], names, inputs, indexed)
+                logs[keccak(signature)] = Log(entry["name"], names, inputs, indexed)
             case "constructor":
                 constructor = inputs
-    return _Interface(functions, logs, constructor)
+    return Interface(functions, logs, constructor)
 
 
 def _type(value: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from .encoding import CLOSE, ETH, NOWHERE, REOPEN, WAD, Key, Leg, State, Terms, book, book_hash
-from .evm import CHAIN_ID, START, Chain, Contract, Receipt, account
+from .evm import START, Chain, Contract, Receipt, account
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 UNIT = 10**6
@@ -37,8 +37,8 @@ class Status:
 class World:
     """One chain: adjudicator, token, source, and the channels opened on them."""
 
-    def __init__(self, token: str = "TestToken", source: str = "MockSource", timestamp: int = START) -> None:
-        self.chain = Chain(timestamp)
+    def __init__(self, token: str = "TestToken", source: str = "MockSource", chain: Chain | None = None) -> None:
+        self.chain = chain or Chain(START)
         self.adjudicator = self.chain.deploy("Adjudicator")
         self.token = self.deploy_token(token)
         self.source = self.chain.deploy(source)
@@ -108,7 +108,7 @@ class Channel:
         self.terms = terms
         self.keys = keys
         self.token = token
-        self.id = terms.channel(CHAIN_ID, world.adjudicator.address)
+        self.id = terms.channel(world.chain.id, world.adjudicator.address)
         self.books: dict[bytes, bytes] = {bytes(32): b""}
 
     # ── saying ──
@@ -139,7 +139,7 @@ class Channel:
 
     def sign(self, state: State) -> tuple[bytes, bytes]:
         """Return both parties' signatures."""
-        digest = state.digest(CHAIN_ID, self.world.adjudicator.address)
+        digest = state.digest(self.world.chain.id, self.world.adjudicator.address)
         return self.keys[0].sign(digest), self.keys[1].sign(digest)
 
     def book_of(self, state: State) -> bytes:

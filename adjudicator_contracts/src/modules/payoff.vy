@@ -8,6 +8,8 @@
      Within the bounds of protocol §2 a payoff stays below 32 * 2**88 * 2**96; beyond them the arithmetic reverts.
 """
 
+from modules import errors
+
 struct Spot:
     underlying: bytes32
     spot: uint128
@@ -56,7 +58,7 @@ def _intrinsic(leg: Leg, price: uint256) -> int256:
     @notice Signed intrinsic value of one leg to party 0, at scale 1e36, exact.
     """
     strike: uint256 = convert(leg.strike, uint256)
-    assert leg.kind <= PUT, "payoff: unknown kind"
+    errors._require(leg.kind <= PUT, "payoff: unknown kind")
     value: uint256 = 0
     if leg.kind == CALL:
         if price > strike:

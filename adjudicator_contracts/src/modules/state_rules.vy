@@ -7,6 +7,7 @@
 """
 
 from interfaces import IAdjudicator
+from modules import errors
 
 OPERATE: constant(uint8) = 0
 REOPEN: constant(uint8) = 1
@@ -22,15 +23,15 @@ def _check(state: IAdjudicator.State):
     """
     @notice Revert unless the state is well formed and, if it has a term of validity, still valid.
     """
-    assert state.version != 0, "state: version 0"
+    errors._require(state.version != 0, "state: version 0")
     if state.intent == OPERATE:
-        assert state.valid_until == 0, "state: operate has no valid-until"
+        errors._require(state.valid_until == 0, "state: operate has no valid-until")
     else:
-        assert state.intent <= CLOSE, "state: unknown intent"
+        errors._require(state.intent <= CLOSE, "state: unknown intent")
         # A valid-until of zero is in the past.
-        assert block.timestamp <= convert(state.valid_until, uint256), "state: expired"
-        assert state.intent == REOPEN or state.book == empty(bytes32), "state: close has no book"
-    assert (
+        errors._require(block.timestamp <= convert(state.valid_until, uint256), "state: expired")
+        errors._require(state.intent == REOPEN or state.book == empty(bytes32), "state: close has no book")
+    errors._require(
         state.deposit0 < LIMIT
         and state.deposit1 < LIMIT
         and state.withdrawal0 < LIMIT
@@ -38,9 +39,11 @@ def _check(state: IAdjudicator.State):
         and state.balance0 < LIMIT_SIGNED
         and state.balance0 > -LIMIT_SIGNED
         and state.balance1 < LIMIT_SIGNED
-        and state.balance1 > -LIMIT_SIGNED
-    ), "state: out of bounds"
-    assert (
+        and state.balance1 > -LIMIT_SIGNED,
+        "state: out of bounds",
+    )
+    errors._require(
         state.balance0 + state.balance1 + convert(state.withdrawal0, int128) + convert(state.withdrawal1, int128)
-        == convert(state.deposit0, int128) + convert(state.deposit1, int128)
-    ), "state: balances do not add up"
+        == convert(state.deposit0, int128) + convert(state.deposit1, int128),
+        "state: balances do not add up",
+    )
