@@ -171,6 +171,9 @@ class Node:
     def _accept_terms(self, deployment: Deployment, terms: Terms) -> tuple[Seat, list[Effect]]:
         self.config.check_terms(terms, deployment, self.chain.deployment, proposed_by_peer=True)
         me = self._party(terms)
+        ours = self.config.owner or self.signer.address
+        if terms.owners[me] != ours:
+            raise TermsRefused(f"they would pay our side to {terms.owners[me]}, not to {ours}")
         policy = self.config.policy_of(terms)
         step = open_channel(deployment, terms, me, policy, self.config.mark_policy, initiated=False)
         seat = Seat(step.channel, self.signer, self.market)

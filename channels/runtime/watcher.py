@@ -11,11 +11,15 @@ from ..chain.port import Block, Call
 from ..core import events as e, views
 from ..core.facts import SettlementSeen
 from ..errors import ChainError, RpcUnavailable, RuleViolation, TransactionPending, TransactionReverted
+from ..model import ChannelId, Operation
 from ..session import Seat
 from .log import log
 
 if TYPE_CHECKING:
     from .node import Node
+
+MAX_PATIENCE = 60.0
+"""Longest wait, in seconds, before a peer that refused a fact is asked again."""
 
 
 class Watcher:
@@ -25,6 +29,8 @@ class Watcher:
         self._node = node
         self._cursor = cursor
         self._busy: set[tuple[bytes, str]] = set()
+        self._asked: dict[ChannelId, tuple[tuple[Operation, ...], float, float]] = {}
+        """What the peer was last asked to agree, and until when it is not asked the same again."""
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -120,7 +126,14 @@ class Watcher:
         operations = views.housekeeping(channel)
         if not (node.config.housekeeping and operations and connected and channel.my_turn):
             return
+        asked, wait, until = self._asked.get(channel.id, ((), 0.0, 0.0))
+        if operations == asked and trio.current_time() < until:
+            return
         try:
             node.submit(seat, seat.propose(operations, node.random(32), node.now()))
+            # A peer that refuses, because its chain lags or because it will not, is asked again, but less and less
+            # often: each time leaves one more half-signed state.
+            wait = min(2 * wait, MAX_PATIENCE) if operations == asked else node.config.poll
+            self._asked[channel.id] = (operations, wait, trio.current_time() + wait)
         except RuleViolation as refused:
             log.info("housekeeping waits: %s", refused)
