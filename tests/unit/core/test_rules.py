@@ -277,6 +277,23 @@ def test_a_close_within_the_hour_is_signed(world: Joined, valid_until: int) -> N
     verdict(world.alice.channel, Close(0, valid_until))
 
 
+def test_a_peers_close_pays_us_our_equity_or_is_refused(world: Joined) -> None:
+    """Mallory closes at a transfer of her choice: only her own money is hers to give."""
+    world.propose(world.alice, world.trade((SHORT_CALLS,)))
+    value = rules.reports(world.bob.channel, *world.bob.channel.base)[1].value
+    assert value > 0
+    for transfer, fair in ((value, True), (value + 1, True), (value - 1, False), (-9_000 * UNIT, False)):
+        if fair:
+            verdict(world.bob.channel, Close(transfer, NOW + 60), by=Party.ZERO)
+        else:
+            with pytest.raises(IntentInvalid, match="our equity"):
+                verdict(world.bob.channel, Close(transfer, NOW + 60), by=Party.ZERO)
+        verdict(world.alice.channel, Close(transfer, NOW + 60))
+    world.propose(world.alice, Close(-9_000 * UNIT, NOW + 60))
+    assert refusals(world) == ["intent: invalid"]
+    assert world.bob.channel.bar is None
+
+
 def test_a_reopen_needs_a_confirmed_dispute_and_the_confirmed_payments(world: Joined) -> None:
     with pytest.raises(IntentInvalid):
         verdict(world.alice.channel, Reopen((0, 0), NOW + 60))
