@@ -79,6 +79,8 @@ class LiveChannel:
         self._answers: dict[int, n.Updated | n.PeerRefused] = {}
         self._changed = trio.Event()
         self._proposing = trio.Lock()
+        self._told_all = seat.channel.phase is Phase.CLOSED
+        """Whether the last notice has been delivered; a channel restored as closed tells nothing more."""
 
     # What it is
 
@@ -134,7 +136,7 @@ class LiveChannel:
         while True:
             while self._unread:
                 yield self._unread.popleft()
-            if self.phase is Phase.CLOSED:
+            if self._told_all:
                 return
             await self._changed.wait()
 
@@ -147,6 +149,7 @@ class LiveChannel:
     def deliver(self, notice: Notice) -> None:
         """Take a notice from the driver: everything it tells of is durable."""
         self._unread.append(notice)
+        self._told_all = self._told_all or isinstance(notice, n.ChannelClosed)
         if isinstance(notice, n.Updated):
             self._answers[notice.agreed.version] = notice
         elif isinstance(notice, n.PeerRefused):
