@@ -32,6 +32,8 @@ SETTINGS = {"evm_version": "cancun", "optimize": "gas", "codegen": "legacy"}
 OVERRIDES = {"Adjudicator": {"codegen": "venom", "optimize": "codesize"}}
 FORMATS = ("abi", "bytecode", "bytecode_runtime", "layout", "integrity")
 
+_REVM_PADDING = 33
+"""Zero bytes that revm keeps behind a contract's code, so that it never reads past its end."""
 _SHIPPED = ("Adjudicator.vy", "sources/*.vy", "mocks/*.vy")
 
 
@@ -59,6 +61,8 @@ def compile_contract(source: Path, **changes: str) -> dict[str, Any]:
         ",".join(FORMATS),
         str(source),
     )
+    if runtime.removeprefix("0x") not in bytecode:
+        runtime = deployed_runtime(bytecode)
     code_layout: dict[str, dict[str, Any]] = json.loads(layout).get("code_layout", {})
     return {
         "name": source.stem,
@@ -74,6 +78,24 @@ def compile_contract(source: Path, **changes: str) -> dict[str, Any]:
         "bytecode": bytecode,
         "runtime": runtime,
     }
+
+
+def deployed_runtime(bytecode: str) -> str:
+    """Return the code that `bytecode` really leaves behind, by running it.
+
+    Venom lays out the runtime it prints and the one inside the deployment code in two passes, which may differ by a few
+    bytes in the width of jumps. What counts is what is deployed. Contracts with a constructor need their arguments for
+    this; so far none of those is built by venom.
+    """
+    import pyrevm  # a development dependency, like the compiler
+
+    creation = bytes.fromhex(bytecode.removeprefix("0x"))
+    evm = pyrevm.EVM()
+    padded = bytes(evm.get_code(evm.deploy("0x" + "11" * 20, creation)))
+    code, padding = padded[:-_REVM_PADDING], padded[-_REVM_PADDING:]
+    if any(padding) or not code or not creation.endswith(code):
+        raise BuildError("the deployed code is not the end of the deployment code")
+    return "0x" + code.hex()
 
 
 def render(document: dict[str, Any]) -> str:
