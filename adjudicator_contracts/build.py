@@ -91,7 +91,7 @@ def deployed_runtime(bytecode: str) -> str:
 
     creation = bytes.fromhex(bytecode.removeprefix("0x"))
     evm = pyrevm.EVM()
-    padded = bytes(evm.get_code(evm.deploy("0x" + "11" * 20, creation)))
+    padded = bytes(evm.get_code(evm.deploy("0x" + "11" * 20, creation)) or b"")
     code, padding = padded[:-_REVM_PADDING], padded[-_REVM_PADDING:]
     if any(padding) or not code or not creation.endswith(code):
         raise BuildError("the deployed code is not the end of the deployment code")
