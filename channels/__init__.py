@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from .chain.client import Web3Chain as Web3Chain
     from .chain.local import LocalChain as LocalChain
     from .core.channel import MarkPolicy as MarkPolicy
+    from .core.commands import Effect as Effect, Notify as Notify, Persist as Persist, Send as Send
+    from .core.events import DepositConfirmed as DepositConfirmed
+    from .core.facts import DepositSeen as DepositSeen
+    from .core.machine import open_channel as open_channel, replay as replay
     from .core.notices import (
         Challenged as Challenged,
         ChannelClosed as ChannelClosed,
@@ -58,6 +62,7 @@ if TYPE_CHECKING:
         Address as Address,
         Agreed as Agreed,
         Book as Book,
+        ChannelId as ChannelId,
         Close as Close,
         Deployment as Deployment,
         HalfSigned as HalfSigned,
@@ -79,13 +84,26 @@ if TYPE_CHECKING:
     from .runtime.live import LiveChannel as LiveChannel, WhatIf as WhatIf
     from .runtime.node import Node as Node, open_node as open_node
     from .seal import Signer as Signer
-    from .session import Market as Market, Seat as Seat, Session as Session
+    from .session import (
+        Hangup as Hangup,
+        Market as Market,
+        PeerKnown as PeerKnown,
+        Reply as Reply,
+        Role as Role,
+        Routed as Routed,
+        Seat as Seat,
+        Session as Session,
+    )
     from .store import MemoryStore as MemoryStore, SqliteStore as SqliteStore
 
 _PLACES = {
     "chain.client": ("Web3Chain",),
     "chain.local": ("LocalChain",),
     "core.channel": ("MarkPolicy",),
+    "core.commands": ("Effect", "Notify", "Persist", "Send"),
+    "core.events": ("DepositConfirmed",),
+    "core.facts": ("DepositSeen",),
+    "core.machine": ("open_channel", "replay"),
     "core.notices": (
         "Challenged", "ChannelClosed", "ChannelOpened", "DataLoss", "Deposited", "DisputeEnded", "Notice", "PaidOut",
         "PeerRefused", "Registered", "SettlementFixed", "Settling", "TurnArrived", "Updated", "WeRefused",
@@ -96,8 +114,8 @@ _PLACES = {
         "RuleViolation", "StoreError", "TermsRefused",
     ),
     "model": (
-        "Acknowledge", "Address", "Agreed", "Book", "Close", "Deployment", "HalfSigned", "Leg", "Mark", "Marks",
-        "OptionKind", "Party", "Reopen", "SettleExpiry", "State", "Terms", "Trade", "Withdraw",
+        "Acknowledge", "Address", "Agreed", "Book", "ChannelId", "Close", "Deployment", "HalfSigned", "Leg", "Mark",
+        "Marks", "OptionKind", "Party", "Reopen", "SettleExpiry", "State", "Terms", "Trade", "Withdraw",
     ),
     "risk": ("DEFAULT_POLICY", "MarginPolicy", "MarginReport"),
     "runtime.config": ("NodeConfig",),
@@ -105,7 +123,7 @@ _PLACES = {
     "runtime.live": ("LiveChannel", "WhatIf"),
     "runtime.node": ("Node", "open_node"),
     "seal": ("Signer",),
-    "session": ("Market", "Seat", "Session"),
+    "session": ("Hangup", "Market", "PeerKnown", "Reply", "Role", "Routed", "Seat", "Session"),
     "store": ("MemoryStore", "SqliteStore"),
 }  # fmt: skip
 _HOME = {name: place for place, names in _PLACES.items() for name in names}
