@@ -178,7 +178,8 @@ def pin(
     errors._require(self.pins[pin_key] == 0, "adjudicator: already pinned")
 
     origin: uint8 = FROM_SETTLEMENT
-    since: uint256 = block.timestamp - convert(expiry, uint256)
+    # Checked above; unchecked here, because a code generator may put two checks in either order, and so their reasons.
+    since: uint256 = unsafe_sub(block.timestamp, convert(expiry, uint256))
     grace: uint256 = convert(terms.grace, uint256)
     price: uint256 = prices._settlement(terms.source, underlying, expiry)
     if price == 0 and since >= grace:
