@@ -118,6 +118,9 @@ class Deed:
 class Duel:
     """One adjudicator, one model, three seats, and a tally of what happened."""
 
+    wording = True
+    """Whether contract and model must refuse in the same words, or only both."""
+
     def __init__(self, bytecode: bytes | None = None, returnless: bool = False, honest: int = 0) -> None:
         self.chain = Laboratory()
         self.contract = self.chain.put("Adjudicator", bytecode or adjudicator())

@@ -244,7 +244,8 @@ def channel_ids_agree(duel: Duel, seat: Seat) -> None:
 
 def agreement(duel: Duel, deed: Deed, said: list[Said], expected: str | None) -> None:
     """Contract and model refuse with the same words, say the same events, and show the same to whoever looks."""
-    _law("refusal", deed.refused == expected, f"{deed.function}: {_words(deed.refused)}, the model: {_words(expected)}")
+    same = deed.refused == expected or (not duel.wording and deed.refused is not None and expected is not None)
+    _law("refusal", same, f"{deed.function}: {_words(deed.refused)}, the model: {_words(expected)}")
     events = [(event.name, dict(event.args)) for event in deed.events]
     _law("events", events == [tuple(line) for line in said], f"{events} instead of {said}")
     model, sight = duel.model, duel.sight

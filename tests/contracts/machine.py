@@ -11,7 +11,7 @@ from typing import ClassVar
 from hypothesis import HealthCheck, Phase, seed, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from tests.contracts.duel import GRACE, HOUR, SYBIL, UNIT, Duel
+from tests.contracts.duel import GRACE, HOUR, ROGUE, SYBIL, UNIT, Duel
 from tests.contracts.encoding import CLOSE, CLOSED, DISPUTED, OPERATE, REOPEN, WAD, high_s
 from tests.contracts.evm import STRANGER
 from tests.contracts.laboratory import ABSURD, BURNING, HONEST, REVERTING
@@ -33,6 +33,7 @@ class Machine(RuleBasedStateMachine):
     """Deeds at random. `bytecode` is what is deployed, None for the shipped adjudicator."""
 
     bytecode: ClassVar[bytes | None] = None
+    wording: ClassVar[bool] = True
     tally: ClassVar[Counter[tuple[str, str]]] = Counter()
 
     def __init__(self) -> None:
@@ -44,6 +45,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self, returnless: bool, honest: int, book: int) -> None:
         """Choose the token's habits and who is honest where; every channel gets its first money and its first trade."""
         self.duel = Duel(self.bytecode, returnless, honest)
+        self.duel.wording = self.wording
         self.play = Play(self.duel)
         for seat in self.duel.seats:
             for party in range(2):
@@ -96,7 +98,7 @@ class Machine(RuleBasedStateMachine):
         withdrawals=st.tuples(st.integers(0, 3), st.integers(0, 3)),
         balance=st.integers(-2, 3),
         ahead=st.sampled_from((0, 0, 0, UNIT)),
-        book=st.sampled_from(SANE),
+        book=st.sampled_from((SANE[0],) * len(SANE) + SANE),
         who=people,
     )
     def drain(self, withdrawals: tuple[int, int], balance: int, ahead: int, book: bytes, who: int | None) -> None:
@@ -238,20 +240,33 @@ class Machine(RuleBasedStateMachine):
         wrong=st.sampled_from((False, False, False, True)),
         since=st.sampled_from((None, None, -1, 0, GRACE - 1, GRACE, 2 * GRACE - 1, 2 * GRACE, 3 * GRACE)),
         registered=st.booleans(),
+        again=st.none() | prices,
     )
-    def pin(self, index: int, line: int, who: int | None, wrong: bool, since: int | None, registered: bool) -> None:
-        """Pin a line of the registered book, or one that it does not have, at a moment that matters."""
+    def pin(
+        self,
+        index: int,
+        line: int,
+        who: int | None,
+        wrong: bool,
+        since: int | None,
+        registered: bool,
+        again: int | None,
+    ) -> None:
+        """Pin a line of the registered book, or one that it does not have; or twice, with a late report between."""
         seat = self.play.seat(index)
         if registered:
             self.play.dispute(seat, 0)
         state = seat.account.registered or seat.nothing
-        data, contents = book_of(state)
+        contents = book_of(state)[1]
         lines = contents.lines if contents and contents.lines and not wrong else LINES
         underlying, expiry = lines[line % len(lines)]
         if since is not None and expiry + since > self.duel.chain.now:
             self.duel.advance(expiry + since)
             state = seat.account.registered or seat.nothing
-        self.duel.act("pin", "pin", seat, state, data, underlying, expiry, sender=self.play.who(seat, who))
+        data, sender = book_of(state)[0], self.play.who(seat, who)
+        if self.duel.act("pin", "pin", seat, state, data, underlying, expiry, sender=sender) == "ok" and again:
+            self.play.settlement(seat.index == ROGUE, (underlying, expiry), again)
+            self.duel.act("pin", "pin", seat, state, data, underlying, expiry, sender=STRANGER)
 
     @rule(index=st.integers(0, 1), mode=st.sampled_from((HONEST, HONEST, REVERTING, BURNING, ABSURD)))
     def mood(self, index: int, mode: int) -> None:
@@ -261,13 +276,11 @@ class Machine(RuleBasedStateMachine):
     @rule(index=st.integers(0, 1), line=st.sampled_from(LINES), price=prices | st.just(2**96 + 1), spot=st.booleans())
     def report(self, index: int, line: tuple[bytes, int], price: int, spot: bool) -> None:
         """A spot or a settlement; the hostile source may change its mind, the honest one settles once."""
-        told = self.duel.model.sources[self.duel.sources[index].address].settlements
         if spot:
             self.duel.spot(index, line[0], price)
             self.duel.tally["report", "spot"] += 1
-        elif index or (line[1] <= self.duel.chain.now and line not in told):
-            self.duel.settlement(index, *line, price)
-            self.duel.tally["report", "settlement"] += 1
+        elif index or line[1] <= self.duel.chain.now:
+            self.play.settlement(index, line, price)
 
     # ── money out ──
 
@@ -348,12 +361,15 @@ class Machine(RuleBasedStateMachine):
         self.duel.tally["advance", f"{until} {offset:+}"] += moment > now
 
 
-def campaign(bytecode: bytes | None, examples: int, steps: int, number: int) -> Counter[tuple[str, str]]:
+def campaign(
+    examples: int, steps: int, number: int, bytecode: bytes | None = None, shrink: bool = False, wording: bool = True
+) -> Counter[tuple[str, str]]:
     """Run the machine against `bytecode` (None: the shipped adjudicator) and return the tally; replayable by `number`.
 
-    Stops at the first broken law, unshrunk: the law is what a caller wants, and the steps are printed with it.
+    Raises the first LawBroken, with the steps that led to it. Without `wording` it is enough that contract and model
+    both refuse, so that a planted bug is judged by what it does and not by what it says.
     """
-    ran = type("Machine", (Machine,), {"bytecode": bytecode, "tally": Counter()})
+    ran = type("Machine", (Machine,), {"bytecode": bytecode, "wording": wording, "tally": Counter()})
     run_state_machine_as_test(
         seed(number)(ran),
         settings=settings(
@@ -361,7 +377,7 @@ def campaign(bytecode: bytes | None, examples: int, steps: int, number: int) -> 
             stateful_step_count=steps,
             deadline=None,
             database=None,
-            phases=[Phase.generate],
+            phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         ),

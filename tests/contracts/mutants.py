@@ -11,6 +11,8 @@ _CALL = """        gas=SOURCE_GAS,
         revert_on_failure=False,
     )
 """
+_IN_TIME = "block.timestamp < slot.deadline"
+_FORGET = "book.paid[{0}] <= convert(state.withdrawal{0}, uint256)"
 _BACKSTOP = Mutation(_MAIN, "    ledger._pot(book)\n", "")
 
 MUTANTS: dict[str, tuple[Mutation, ...]] = {
@@ -28,12 +30,8 @@ MUTANTS: dict[str, tuple[Mutation, ...]] = {
     "pot read once for both withdrawals": (_POT_ONCE, _BACKSTOP),
     "pot read once for both withdrawals, behind the backstop": (_POT_ONCE,),
     "cash without withdrawal - W": (Mutation(_LEDGER, "+ extra + unpaid + payoff", "+ extra + payoff"),),
-    "challenge accepted after the deadline": (
-        Mutation(_MAIN, "block.timestamp < slot.deadline", "slot.deadline != 0"),
-    ),
-    "challenge accepted in the deadline's own second": (
-        Mutation(_MAIN, "block.timestamp < slot.deadline", "block.timestamp <= slot.deadline"),
-    ),
+    "challenge accepted after the deadline": (Mutation(_MAIN, _IN_TIME, "slot.deadline != 0"),),
+    "challenge accepted in the deadline's own second": (Mutation(_MAIN, _IN_TIME, "block.timestamp <= slot.deadline"),),
     "the deadline restarts with each answer": (
         Mutation(
             _MAIN,
@@ -44,8 +42,8 @@ MUTANTS: dict[str, tuple[Mutation, ...]] = {
         ),
     ),
     "a reopen may forget a payment": (
-        Mutation(_MAIN, "book.paid[0] <= convert(state.withdrawal0, uint256)", "slot.deadline != 0"),
-        Mutation(_MAIN, "book.paid[1] <= convert(state.withdrawal1, uint256)", "slot.deadline != 0"),
+        Mutation(_MAIN, _FORGET.format(0), "slot.deadline != 0"),
+        Mutation(_MAIN, _FORGET.format(1), "slot.deadline != 0"),
     ),
     "no tombstone": (Mutation(_MAIN, "cure_deadline_1=0, closed=1", "cure_deadline_1=0, closed=0"),),
     "high s accepted": (Mutation("modules/signatures.vy", "s <= HALF_ORDER", "s != 0"),),

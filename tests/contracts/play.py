@@ -26,6 +26,12 @@ class Play:
         live = [other for other in self.duel.seats if not other.account.closed]
         return live[0] if seat.account.closed and live and self.turns % 4 else seat
 
+    def settlement(self, index: int, line: tuple[bytes, int], price: int) -> None:
+        """Report a settlement: the hostile source may change its mind, the honest one writes once."""
+        if index or line not in self.duel.model.sources[self.duel.sources[0].address].settlements:
+            self.duel.settlement(index, *line, price)
+            self.duel.tally["report", "settlement"] += 1
+
     def who(self, seat: Seat, who: int | None) -> str:
         return STRANGER if who is None else (*seat.terms.signers, *seat.terms.owners)[who]
 
