@@ -29,7 +29,7 @@ SNAPSHOT = HERE / "snapshots" / "gas.json"
 
 COMPILER = "0.4.3"
 SETTINGS = {"evm_version": "cancun", "optimize": "gas", "codegen": "legacy"}
-OVERRIDES = {"Adjudicator": {"codegen": "venom", "optimize": "codesize"}}
+OVERRIDES: dict[str, dict[str, str]] = {}
 FORMATS = ("abi", "bytecode", "bytecode_runtime", "layout", "integrity")
 
 _REVM_PADDING = 33
