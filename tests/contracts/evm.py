@@ -106,11 +106,10 @@ class Chain:
         """Let time pass."""
         self.at(self.now + seconds)
 
-    def deploy(self, name: str, *args: Any) -> "Contract":
-        """Deploy the artifact called `name`."""
-        compiled = artifact(name)
+    def deploy(self, name: str, *args: Any, bytecode: bytes | None = None) -> "Contract":
+        """Deploy the artifact called `name`, or other `bytecode` with its interface."""
         interface = interface_of(name)
-        code = compiled.bytecode + eth_abi.encode(interface.constructor, args)
+        code = (bytecode or artifact(name).bytecode) + eth_abi.encode(interface.constructor, args)
         address = self._evm.deploy(DEPLOYER, code, gas=20_000_000)
         contract = Contract(self, name, address, interface)
         self._contracts[address.lower()] = contract

@@ -14,10 +14,9 @@ import eth_abi
 from eth_tester import EthereumTester, PyEVMBackend
 
 from adjudicator_contracts import artifact
-
-from .encoding import WAD, Key, Leg
-from .evm import START, Chain, Contract, Receipt, interface_of
-from .world import CHALLENGE, EXPIRY, GRACE, HOUR, UNIT, Channel, World, call
+from tests.contracts.encoding import WAD, Key, Leg
+from tests.contracts.evm import START, Chain, Contract, Receipt, interface_of
+from tests.contracts.world import CHALLENGE, EXPIRY, GRACE, HOUR, UNIT, Channel, World, call
 
 FORK = "prague"
 DEPOSITS = (1_000 * UNIT, 1_000 * UNIT)
@@ -49,10 +48,10 @@ class MinedChain(Chain):
         """Mine the next transactions from this second on: no two blocks share one."""
         self.now = timestamp
 
-    def deploy(self, name: str, *args: Any) -> Contract:
+    def deploy(self, name: str, *args: Any, bytecode: bytes | None = None) -> Contract:
         """Deploy an artifact."""
         interface = interface_of(name)
-        code = artifact(name).bytecode + eth_abi.encode(interface.constructor, args)
+        code = (bytecode or artifact(name).bytecode) + eth_abi.encode(interface.constructor, args)
         receipt = self._mine({"to": "", "data": "0x" + code.hex(), "gas": 12_000_000})
         contract = Contract(self, name, receipt["contract_address"], interface)
         self._contracts[contract.address.lower()] = contract

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
-from .encoding import CLOSE, ETH, NOWHERE, REOPEN, WAD, Key, Leg, State, Terms, book, book_hash
-from .evm import START, Chain, Contract, Receipt, account
+from tests.contracts.encoding import CLOSE, ETH, NOWHERE, REOPEN, WAD, Key, Leg, State, Terms, book, book_hash
+from tests.contracts.evm import START, Chain, Contract, Receipt, account
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 UNIT = 10**6
@@ -37,9 +37,15 @@ class Status:
 class World:
     """One chain: adjudicator, token, source, and the channels opened on them."""
 
-    def __init__(self, token: str = "TestToken", source: str = "MockSource", chain: Chain | None = None) -> None:
+    def __init__(
+        self,
+        token: str = "TestToken",
+        source: str = "MockSource",
+        chain: Chain | None = None,
+        bytecode: bytes | None = None,
+    ) -> None:
         self.chain = chain or Chain(START)
-        self.adjudicator = self.chain.deploy("Adjudicator")
+        self.adjudicator = self.chain.deploy("Adjudicator", bytecode=bytecode)
         self.token = self.deploy_token(token)
         self.source = self.chain.deploy(source)
         self._salt = 0
