@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .errors import (
         ChainError as ChainError,
         ChannelError as ChannelError,
+        DealDeclined as DealDeclined,
         LocalError as LocalError,
         MarginShortfall as MarginShortfall,
         PeerUnresponsive as PeerUnresponsive,
@@ -85,14 +86,18 @@ if TYPE_CHECKING:
     from .runtime.node import Node as Node, open_node as open_node
     from .seal import Signer as Signer
     from .session import (
+        Deal as Deal,
+        FairDeal as FairDeal,
         Hangup as Hangup,
         Market as Market,
+        Offer as Offer,
         PeerKnown as PeerKnown,
         Reply as Reply,
         Role as Role,
         Routed as Routed,
         Seat as Seat,
         Session as Session,
+        any_deal as any_deal,
     )
     from .store import MemoryStore as MemoryStore, SqliteStore as SqliteStore
 
@@ -110,8 +115,8 @@ _PLACES = {
     ),
     "core.phases": ("Phase",),
     "errors": (
-        "ChainError", "ChannelError", "LocalError", "MarginShortfall", "PeerUnresponsive", "ProposalRejected",
-        "RuleViolation", "StoreError", "TermsRefused",
+        "ChainError", "ChannelError", "DealDeclined", "LocalError", "MarginShortfall", "PeerUnresponsive",
+        "ProposalRejected", "RuleViolation", "StoreError", "TermsRefused",
     ),
     "model": (
         "Acknowledge", "Address", "Agreed", "Book", "ChannelId", "Close", "Deployment", "HalfSigned", "Leg", "Mark",
@@ -123,7 +128,10 @@ _PLACES = {
     "runtime.live": ("LiveChannel", "WhatIf"),
     "runtime.node": ("Node", "open_node"),
     "seal": ("Signer",),
-    "session": ("Hangup", "Market", "PeerKnown", "Reply", "Role", "Routed", "Seat", "Session"),
+    "session": (
+        "Deal", "FairDeal", "Hangup", "Market", "Offer", "PeerKnown", "Reply", "Role", "Routed", "Seat", "Session",
+        "any_deal",
+    ),
     "store": ("MemoryStore", "SqliteStore"),
 }  # fmt: skip
 _HOME = {name: place for place, names in _PLACES.items() for name in names}

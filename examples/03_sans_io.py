@@ -138,7 +138,7 @@ def main() -> None:
         Leg.call("ETH/USD", "2024-01-26", 2400, quantity=10),
         Leg.call("ETH/USD", "2024-01-26", 2600, quantity=-10),
     )
-    trade = Trade(legs, 412_500_000, market(legs, NOW))
+    trade = Trade(legs, 466_000_000, market(legs, NOW))
     alice.carry_out(seat.propose((trade,), salt=b"2" * 32, now=NOW))
     exchange(alice, bob)
 

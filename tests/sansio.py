@@ -38,7 +38,7 @@ from channels.model import (
     net,
 )
 from channels.risk import DEFAULT_POLICY
-from channels.session import Hangup, Reply, Role as End, Routed, Seat, Session
+from channels.session import Deal, Hangup, Reply, Role as End, Routed, Seat, Session, any_deal
 from channels.store import MemoryStore
 from channels.wire import messages as m
 from tests.roles import DEPLOYMENT, NOW, PARTIES, TERMS, UNIT, Role
@@ -63,6 +63,7 @@ class Side:
     role: Role
     me: Party
     market: Callable[[tuple[Leg, ...], int], Marks | None]
+    deal: Deal = field(default=any_deal, kw_only=True)
     store: MemoryStore = field(default_factory=MemoryStore)
     seats: dict[Any, Seat] = field(default_factory=dict)
     session: Session | None = None
@@ -135,13 +136,13 @@ class Joined:
     def opener(self, side: Side) -> Callable[..., tuple[Seat, list[Effect]]]:
         def accept(deployment: Any, terms: Terms) -> tuple[Seat, list[Effect]]:
             made = open_channel(deployment, terms, side.me, DEFAULT_POLICY, MARK_POLICY, initiated=False)
-            return Seat(made.channel, side.role.signer, side.market), list(made.commands)  # type: ignore[arg-type]
+            return Seat(made.channel, side.role.signer, side.market, side.deal), list(made.commands)  # type: ignore[arg-type]
 
         return accept
 
     def open(self, side: Side) -> None:
         made = open_channel(DEPLOYMENT, self.terms, side.me, DEFAULT_POLICY, MARK_POLICY, initiated=True)
-        side.seats[self.id] = Seat(made.channel, side.role.signer, side.market)
+        side.seats[self.id] = Seat(made.channel, side.role.signer, side.market, side.deal)
         self.carry(side, made.commands)
 
     @property
@@ -239,7 +240,7 @@ class Joined:
         side.seats.clear()
         if records:
             channel = replay(records, DEFAULT_POLICY, MARK_POLICY)
-            side.seats[self.id] = Seat(channel, side.role.signer, side.market)
+            side.seats[self.id] = Seat(channel, side.role.signer, side.market, side.deal)
             side.heard = 0
 
     def reconnect(self) -> None:

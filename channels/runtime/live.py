@@ -251,8 +251,13 @@ class LiveChannel:
         else:
             units = token_amount(transfer, self.state.terms.decimals)
         party0 = units if self.state.me is Party.ZERO else -units
-        await self.propose(Close(party0, self._node.now() + self._node.config.close_validity))
-        return await self.wait_until_closed()
+        valid_until = self._node.now() + self._node.config.close_validity
+        await self.propose(Close(party0, valid_until))
+        while self.state.chain.payouts is None:
+            if self.state.chain.time > valid_until:
+                raise NotPermitted("close", "expired", "the agreed close was not mined in time: close again")
+            await self._changed.wait()
+        return self.state.chain.payouts
 
     async def reopen(self) -> Confirmation:
         """Agree to end the dispute and go on; the node registers it."""

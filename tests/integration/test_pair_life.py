@@ -13,6 +13,8 @@ import trio
 
 from channels.chain.local import LocalChain
 from channels.core import facts as f, notices as n, records as r
+from channels.core.channel import MarkPolicy
+from channels.core.machine import replay
 from channels.core.phases import Phase
 from channels.errors import (
     MarginShortfall,
@@ -22,6 +24,7 @@ from channels.errors import (
     TermsRefused,
 )
 from channels.model import ZERO32, ChannelId, Leg, Mark
+from channels.risk import DEFAULT_POLICY
 from channels.runtime.node import Node, open_node
 from channels.session import Role as End, Session
 from channels.store import MemoryStore
@@ -114,6 +117,29 @@ async def test_a_stale_challenge_is_answered_and_the_dispute_settled() -> None:
         owed = -5 * 50 + 50
         assert pair.alice.channel.state.chain.payouts is not None
         assert pair.alice.channel.state.chain.payouts[0] == int((cash + owed) * UNIT)
+
+
+async def test_a_stale_state_that_became_final_still_settles() -> None:
+    """Nobody answered in time: the old state is final, and its book is found again in the journal."""
+    async with opened_pair(alice_config={"answer": False, "settle": False}, bob_config={"answer": False}) as pair:
+        await traded(pair)
+        old = pair.bob.channel.state.agreed
+        assert old is not None
+        await pair.alice.channel.propose(pair.alice.channel.trade([CALL], premium="30"))
+        await pair.alice.channel.mark()
+        await trio.to_thread.run_sync(lambda: pair.bob.chain.send(pair.bob.chain.challenge(pair.terms, old)))
+        await pair.advance(3_600)
+        await pair.phase(Phase.SETTLING)
+        await pair.until(lambda: pair.bob.channel.state.recalled == old.book)
+        await pair.advance(8 * DAY)
+        await trio.to_thread.run_sync(lambda: pair.local.publish_settlement(ETH, EXPIRY, 2_450 * 10**18))
+        await pair.phase(Phase.CLOSED)
+        assert pair.bob.channel.state.chain.payouts == (
+            int((10_000 - 12.5 - 250) * UNIT),
+            int((20_000 + 12.5 + 250) * UNIT),
+        )
+        records = pair.bob.node.store.records(pair.bob.channel.id)
+        assert replay(records, DEFAULT_POLICY, MarkPolicy()).recalled == old.book
 
 
 async def test_a_dispute_is_ended_by_reopening_and_trading_goes_on() -> None:

@@ -15,8 +15,8 @@ from channels.core.machine import _HANDLERS, step
 from channels.core.phases import TRANSITIONS, Phase
 from channels.errors import ChannelError, InvariantBroken, RuleViolation, SettlementInvalid, UnexpectedMessage
 from channels.model import Mark, Party
-from channels.session import Seat
-from tests.roles import ETH, EXPIRY, HOUR, NOW, UNIT, alice, half
+from channels.session import Seat, any_deal
+from tests.roles import ETH, EXPIRY, HOUR, NOW, UNIT, alice, book, half
 from tests.sansio import Joined, fresh
 from tools import draw_phases
 
@@ -58,6 +58,7 @@ EVENTS: dict[type[e.Event], e.Event] = {
         e.TurnWantedSeen(),
         e.TurnPassedSeen(1),
         e.ResumeSeen(0, 0, None),
+        e.BookFound(book()),
         e.BlockConfirmed(NOW + 2 * HOUR),
         e.DepositConfirmed(f.DepositSeen(Party.ONE, 5_000 * UNIT)),
         e.PaymentConfirmed(f.PaymentSeen(Party.ONE, 5)),
@@ -81,7 +82,7 @@ def test_an_event_leads_where_the_table_says_or_changes_nothing(phase: Phase, ev
     channel = channel_in(phase)
     allowed = TRANSITIONS[phase].get(event)
     if allowed is None:
-        seat = Seat(channel, alice.signer)
+        seat = Seat(channel, alice.signer, deal=any_deal)
         with pytest.raises(UnexpectedMessage) as caught:
             seat.act(EVENTS[event])
         assert (caught.value.message, caught.value.phase) == (event.__name__, phase.value)
