@@ -19,7 +19,7 @@ from typing import Any
 
 from channels import model as library
 from tests.contracts import laws
-from tests.contracts.encoding import DISPUTED, NOWHERE, SETTLING, Key, State, Terms, book_hash
+from tests.contracts.encoding import NOWHERE, SETTLING, Key, State, Terms, book_hash
 from tests.contracts.evm import CHAIN_ID, START, STRANGER, Event, Reverted, account as address
 from tests.contracts.laboratory import (
     GAS,
@@ -246,30 +246,30 @@ class Duel:
     # ── time ──
 
     def advance(self, moment: int) -> None:
-        """Let time pass until `moment`; the honest parties do on the way what they must."""
-        for seat in self.seats:
-            if seat.honest is not None:
-                self._guard(seat, moment)
+        """Let time pass until `moment`; the honest parties do on the way what they must, each in its last second."""
+        for due, seat in sorted(self._duties(moment), key=lambda duty: duty[0]):
+            self._at(max(due, self.chain.now))
+            mine, latest = seat.terms.signers[seat.honest or 0], seat.latest()
+            if seat.account.phase(self.chain.now) == SETTLING:
+                self.settle_as(seat, mine)
+            elif latest and latest.version > seat.account.version:
+                self.act("guard", "challenge", seat, latest, *self.sign(seat, latest), sender=mine)
         self._at(max(moment, self.chain.now))
+
+    def _duties(self, moment: int) -> Iterator[tuple[int, Seat]]:
+        for seat in self.seats:
+            account = seat.account
+            if seat.honest is not None and account.deadline and not account.closed:
+                last = self.model.last_resort_start(account)
+                if self.chain.now < account.deadline <= moment:
+                    yield account.deadline - 1, seat
+                if self.chain.now < last <= moment:
+                    yield last - 1, seat
 
     def _at(self, moment: int) -> None:
         self.chain.at(moment)
         self.model.now = moment
         self.sight = self.look()
-
-    def _guard(self, seat: Seat, moment: int) -> None:
-        account, mine = seat.account, seat.terms.signers[seat.honest or 0]
-        latest = seat.latest()
-        if account.phase(self.chain.now) == DISPUTED and account.deadline <= moment:
-            if latest and latest.version > account.version:
-                self._at(account.deadline - 1)
-                self.act("answer", "challenge", seat, latest, *self.sign(seat, latest), sender=mine)
-            self._at(account.deadline)
-        if account.phase(self.chain.now) == SETTLING:
-            start = self.model.last_resort_start(account)
-            if self.chain.now < start <= moment:
-                self._at(start - 1)
-                self.settle_as(seat, mine)
 
     def settle_as(self, seat: Seat, sender: str) -> None:
         """Pin what can be pinned and settle."""

@@ -35,7 +35,7 @@ class LawBroken(AssertionError):
 def check(duel: Duel, before: Sight, deed: Deed, said: list[Said], expected: str | None) -> None:
     """Raise LawBroken unless the deed kept every law."""
     if deed.refused is None:
-        for law in (invariant_1, invariant_5, invariant_2, invariant_3, invariant_7, invariant_8):
+        for law in (invariant_1, invariant_5, invariant_3, invariant_2, invariant_7, invariant_8):
             law(duel, before, deed)
     elif replace(duel.sight, now=before.now) != before:
         raise LawBroken("refusal", f"{deed.function} was refused and changed something")

@@ -98,7 +98,7 @@ class Machine(RuleBasedStateMachine):
         withdrawals=st.tuples(st.integers(0, 3), st.integers(0, 3)),
         balance=st.integers(-2, 3),
         ahead=st.sampled_from((0, 0, 0, UNIT)),
-        book=st.sampled_from((SANE[0],) * len(SANE) + SANE),
+        book=st.sampled_from((SANE[0],) * len(SANE) + SANE + MAD[:1] * 2),
         who=people,
     )
     def drain(self, withdrawals: tuple[int, int], balance: int, ahead: int, book: bytes, who: int | None) -> None:
@@ -176,13 +176,13 @@ class Machine(RuleBasedStateMachine):
     def close(
         self, index: int, party: int, share: int, ttl: int, offset: int | None, who: int | None, honestly: bool
     ) -> None:
-        """Agree to close and close, now or around the end of its validity; or try to close with something else."""
+        """Agree to close and close, now or around the end of its validity; or try to register the agreement."""
         seat = self.play.seat(index)
-        if honestly and not self.play.held_back(seat):
+        if not self.play.held_back(seat):
             state = self.play.moved(seat, "pay", party, share, 0)
             self.play.pact(seat, self.play.special(state, CLOSE, ttl), "both")
         self.play.at_validity(seat, offset)
-        self.play.submit("close", seat, 0, who, intent=CLOSE if honestly else None)
+        self.play.submit("close" if honestly else "checkpoint", seat, 0, who, "close", CLOSE)
 
     @rule(
         index=seats,
@@ -213,13 +213,11 @@ class Machine(RuleBasedStateMachine):
         how=st.sampled_from(("high s", "short", "v", "swapped", "one-sided", "garbage", "elsewhere")),
     )
     def forge(self, index: int, function: str, how: str) -> None:
-        """The newest state, with signatures that must not pass."""
+        """A fresh state, with signatures that must not pass."""
         seat = self.play.seat(index)
-        if not seat.pacts:
-            return
-        state = seat.pacts[-1].state
+        state = self.play.moved(seat, "pay", 0, 1, 0)
         first, second = self.duel.sign(seat, state)
-        other = self.duel.seats[index - 1]
+        other = self.duel.seats[seat.index - 1]
         target, sigs = {
             "high s": (seat, (first, high_s(second))),
             "short": (seat, (first[:64], second)),
@@ -293,15 +291,19 @@ class Machine(RuleBasedStateMachine):
             self.duel.advance(until or self.duel.chain.now)
         self.play.spend("settle", seat, who)
 
-    @rule(index=seats, who=people, returns=st.booleans(), stale=recency)
-    def pay(self, index: int, who: int | None, returns: bool, stale: int) -> None:
-        """Pay what is due, for instance because a deposit that a reorg took away has returned."""
+    @rule(index=seats, party=parties, who=people, returns=st.sampled_from((True, True, False)))
+    def pay(self, index: int, party: int, who: int | None, returns: bool) -> None:
+        """A reorg takes a deposit away that a withdrawal counted on; once it has returned, the withdrawal is paid."""
         seat = self.play.seat(index)
-        state = seat.account.registered
-        if returns and state and not seat.account.closed:
-            for party, missing in enumerate((state.deposit0, state.deposit1)):
-                if (gap := missing - seat.account.deposits[party]) > 0:
-                    self.play.deposit("pay", seat, party, gap, STRANGER)
+        if returns and not seat.account.closed and not self.play.held_back(seat):
+            for move in ("phantom", "withdraw"):
+                self.play.pact(seat, self.play.moved(seat, move, party, 2, 0), "both")
+            function = "challenge" if seat.account.deadline else "checkpoint"
+            self.play.submit(function, seat, 0, party, "blocked")
+            state = seat.account.registered or seat.nothing
+            gap = (state.deposit0, state.deposit1)[party] - seat.account.deposits[party]
+            if gap > 0:
+                self.play.deposit("returned", seat, party, gap, STRANGER)
         self.play.spend("pay", seat, who)
 
     @rule(index=seats, who=people, hasty=hasty, offset=st.integers(-1, 1), stale=recency)
@@ -332,33 +334,37 @@ class Machine(RuleBasedStateMachine):
     def blacklist(self, index: int, party: int, refused: bool) -> None:
         """The token refuses to pay somebody, or relents and the rest is claimed."""
         seat = self.play.seat(index)
-        owner = seat.terms.owners[party]
+        left = [who for who, amount in self.duel.sight.claimable.items() if amount]
+        owner = left[0] if left and not refused else seat.terms.owners[party]
         self.duel.refuse(owner, refused)
-        if self.duel.sight.claimable[owner] or not refused:
+        if left or not refused:
             self.duel.act("claim", "claim", seat, self.duel.token.address, owner)
 
     # ── time ──
 
     @rule(
         index=seats,
-        until=st.sampled_from(("deadline", "expiry", "grace", "grace twice", "valid until", "second")),
+        until=st.sampled_from(("deadline", "expiry", "expiry", "grace", "grace", "grace twice", "second")),
         offset=st.integers(-1, 1),
     )
     def advance(self, index: int, until: str, offset: int) -> None:
-        """Jump to a second before, at, or after something that changes what is allowed; else let ten minutes pass."""
-        seat, now = self.play.seat(index), self.duel.chain.now
+        """Jump to a second before, at, or after something that changes what is allowed, or else ten minutes ahead."""
+        seat = self.play.seat(index)
+        if until == "deadline":
+            self.play.dispute(seat, 0)
+        now = self.duel.chain.now
         expiry = FIRST if now < FIRST + 2 * GRACE else SECOND
         targets: dict[str, int] = {
             "deadline": seat.account.deadline,
             "expiry": expiry,
             "grace": expiry + GRACE,
             "grace twice": expiry + 2 * GRACE,
-            "valid until": max((pact.state.valid_until for pact in seat.pacts), default=0),
             "second": now + 2,
         }
-        moment = targets[until] + offset
+        chosen = until if targets[until] + offset > now else "grace twice"
+        moment = targets[chosen] + offset
         self.duel.advance(moment if moment > now else now + 600)
-        self.duel.tally["advance", f"{until} {offset:+}"] += moment > now
+        self.duel.tally["advance", f"{chosen} {offset:+}"] += moment > now
 
 
 def campaign(

@@ -51,8 +51,10 @@ class Play:
         return replace(state, intent=intent, valid_until=self.duel.chain.now + ttl, book=book)
 
     def at_validity(self, seat: Seat, offset: int | None) -> None:
+        """Wait until around the last second at which the newest state counts."""
         if offset is not None and seat.pacts[-1].state.valid_until + offset > self.duel.chain.now:
             self.duel.advance(seat.pacts[-1].state.valid_until + offset)
+            self.duel.tally["advance", f"valid until {offset:+}"] += 1
 
     def held_back(self, seat: Seat) -> bool:
         """Who has signed a CLOSE or REOPEN signs nothing above it until it is mined or past its validity."""

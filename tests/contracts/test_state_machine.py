@@ -17,6 +17,9 @@ from tests.contracts.machine import Machine, campaign
 
 CI_SEED, EXAMPLES, STEPS = 1, 250, 50
 
+RULE = "hypothesis_stateful_rule"
+"""How hypothesis marks a method that is a rule."""
+
 ALWAYS_REFUSED = {"bad_deposit", "another_state"}
 """Rules whose every deed must fail; all others must have succeeded too."""
 
@@ -42,12 +45,16 @@ def tally() -> Counter[tuple[str, str]]:
 
 def test_every_law_holds_and_every_rule_fired(tally: Counter[tuple[str, str]]) -> None:
     """No law broke in the campaign; each rule of the machine did its deed, and succeeded where it may."""
-    rules = {rule.function.__name__ for rule in Machine.rules()} - SILENT_RULES
+    rules = {name for name, member in vars(Machine).items() if hasattr(member, RULE)} - SILENT_RULES
     done = {name.split()[0] for (name, outcome), count in tally.items() if count}
     succeeded = {name.split()[0] for (name, outcome), count in tally.items() if count and outcome == "ok"}
-    assert rules - done - {"sign", "sign_anything", "blacklist", "deposit", "report"} == set()
-    assert rules - ALWAYS_REFUSED - succeeded - {"sign", "sign_anything", "blacklist", "report"} == set()
-    assert {"claim", "gift", "drain", "anything", "guard", "dispute", "last"} <= succeeded
+    named_otherwise = {"sign_anything": "anything", "blacklist": "claim", "report": "report"}
+    assert {named_otherwise.get(rule, rule) for rule in rules} - done == set()
+    assert {named_otherwise.get(rule, rule) for rule in rules} - ALWAYS_REFUSED - succeeded - {
+        "sign",
+        "report",
+    } == set()
+    assert {"gift", "guard", "dispute", "blocked", "returned", "last"} <= succeeded, "deeds within rules"
     for move in ("pay", "withdraw", "trade", "acknowledge", "phantom", "held back"):
         assert tally["sign", move], f"no state was signed for {move}"
     assert tally["report", "spot"] and tally["report", "settlement"] and tally["starve", "starved"]
@@ -85,7 +92,7 @@ def test_a_night_of_it() -> None:
 def _campaign(examples: int, steps: int, number: int) -> Counter[tuple[str, str]]:
     print(f"MACHINE_SEED={number}")
     try:
-        return campaign(examples, steps, number, shrink=True)
+        return campaign(examples, steps, number, shrink=False)
     except LawBroken as broken:
         broken.add_note(f"replay with MACHINE_SEED={number}")
         raise
