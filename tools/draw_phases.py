@@ -1,4 +1,4 @@
-"""Draws the README's picture and docs/diagrams/phases.md from the transition table, so that they say what the code says.
+"""Draws the README's picture and docs/diagrams/phases.md from the transition table: they cannot differ from the code.
 
 python -m tools.draw_phases           write both
 python -m tools.draw_phases --check   exit 1 if a committed one is out of date

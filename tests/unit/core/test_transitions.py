@@ -133,4 +133,5 @@ def test_one_signature_is_asked_for_at_a_time() -> None:
 
 
 def test_the_committed_drawing_is_the_table() -> None:
-    assert draw_phases.TARGET.read_text() == draw_phases.draw(), "run: python -m tools.draw_phases"
+    assert draw_phases.TARGET.read_text("utf-8") == draw_phases.draw(), "run: python -m tools.draw_phases"
+    assert draw_phases.README.read_text("utf-8") == draw_phases.readme(), "run: python -m tools.draw_phases"
