@@ -291,6 +291,16 @@ class Machine(RuleBasedStateMachine):
             self.duel.advance(until or self.duel.chain.now)
         self.play.spend("settle", seat, who)
 
+    @rule(book=st.sampled_from(MAD), price=prices)
+    def settle_madness(self, book: bytes, price: int) -> None:
+        """Try to settle an option of no known kind, bytes that are no book, and a book that is lost."""
+        seat = self.duel.seats[SYBIL]
+        self.play.pact(seat, self.play.greedy(seat, (0, 0), 1, 0, book), "both")
+        self.play.to_settling(seat, 0)
+        self.duel.advance(FIRST)
+        self.play.settlement(0, LINES[0], price)
+        self.play.spend("settle", seat, None, "settle_madness")
+
     @rule(index=seats, party=parties, who=people, returns=st.sampled_from((True, True, False)))
     def pay(self, index: int, party: int, who: int | None, returns: bool) -> None:
         """A reorg takes a deposit away that a withdrawal counted on; once it has returned, the withdrawal is paid."""

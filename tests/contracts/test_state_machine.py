@@ -15,12 +15,12 @@ from tests.contracts.laboratory import SOURCES
 from tests.contracts.laws import LawBroken
 from tests.contracts.machine import Machine, campaign
 
-CI_SEED, EXAMPLES, STEPS = 1, 250, 50
+CI_SEED, EXAMPLES, STEPS = 1, 300, 50
 
 RULE = "hypothesis_stateful_rule"
 """How hypothesis marks a method that is a rule."""
 
-ALWAYS_REFUSED = {"bad_deposit", "another_state"}
+ALWAYS_REFUSED = {"bad_deposit", "another_state", "settle_madness"}
 """Rules whose every deed must fail; all others must have succeeded too."""
 
 SILENT_RULES = {"mood", "advance", "wait"}
@@ -55,7 +55,7 @@ def test_every_law_holds_and_every_rule_fired(tally: Counter[tuple[str, str]]) -
         "report",
     } == set()
     assert {"gift", "guard", "dispute", "blocked", "returned", "last"} <= succeeded, "deeds within rules"
-    for move in ("pay", "withdraw", "trade", "acknowledge", "phantom", "held back"):
+    for move in ("pay", "withdraw", "trade", "acknowledge", "phantom"):
         assert tally["sign", move], f"no state was signed for {move}"
     assert tally["report", "spot"] and tally["report", "settlement"] and tally["starve", "starved"]
     assert all(tally["mood", str(mode)] for mode in range(4))
@@ -92,7 +92,7 @@ def test_a_night_of_it() -> None:
 def _campaign(examples: int, steps: int, number: int) -> Counter[tuple[str, str]]:
     print(f"MACHINE_SEED={number}")
     try:
-        return campaign(examples, steps, number, shrink=False)
+        return campaign(examples, steps, number, shrink=True)
     except LawBroken as broken:
         broken.add_note(f"replay with MACHINE_SEED={number}")
         raise
