@@ -87,7 +87,7 @@ class Machine(RuleBasedStateMachine):
     def sign(self, index: int, move: str, party: int, share: int, book: int, by: str) -> None:
         """The next honest state: signed by both, by the honest party alone, or by the adversary alone."""
         seat = self.play.seat(index)
-        if self.play.held_back(seat) and by != "adversary":
+        if self.play.held_back(seat, operate=True) and by != "adversary":
             self.duel.tally["sign", "held back"] += 1
             return
         state = self.play.moved(seat, move, party, share, book)
@@ -305,7 +305,7 @@ class Machine(RuleBasedStateMachine):
     def pay(self, index: int, party: int, who: int | None, returns: bool) -> None:
         """A reorg takes a deposit away that a withdrawal counted on; once it has returned, the withdrawal is paid."""
         seat = self.play.seat(index)
-        if returns and not seat.account.closed and not self.play.held_back(seat):
+        if returns and not seat.account.closed and not self.play.held_back(seat, operate=True):
             for move in ("phantom", "withdraw"):
                 self.play.pact(seat, self.play.moved(seat, move, party, 2, 0), "both")
             function = "challenge" if seat.account.deadline else "checkpoint"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.contracts.duel import CHALLENGE, GRACE, LAST_RESORT, UNIT, Duel, Pact, Seat
-from tests.contracts.encoding import CLOSE, DISPUTED, OPEN, OPERATE, REOPEN, State
+from tests.contracts.encoding import CLOSE, DISPUTED, OPEN, OPERATE, REOPEN, SETTLING, State
 from tests.contracts.evm import STRANGER
 from tests.contracts.shelf import LINES, SANE, SECOND, book_of
 
@@ -56,10 +56,15 @@ class Play:
             self.duel.advance(seat.pacts[-1].state.valid_until + offset)
             self.duel.tally["advance", f"valid until {offset:+}"] += 1
 
-    def held_back(self, seat: Seat) -> bool:
-        """Who has signed a CLOSE or REOPEN signs nothing above it until it is mined or past its validity."""
+    def held_back(self, seat: Seat, operate: bool = False) -> bool:
+        """Who has signed a CLOSE or REOPEN signs nothing above it until it is mined or past its validity.
+
+        And after a dispute's deadline nobody honest signs a state to `operate` on: it could not be registered any more.
+        """
         if seat.honest is None:
             return False
+        if operate and seat.account.phase(self.duel.chain.now) == SETTLING:
+            return True
         latest = max(seat.signed_by(seat.honest), key=lambda state: state.version)
         return latest.valid_until >= self.duel.chain.now and latest.version > seat.account.version
 
