@@ -66,9 +66,9 @@ def deposit(terms: IAdjudicator.Terms, party: uint8, amount: uint256):
         terms_rules._check_new(terms)
 
     totals: uint256[2] = ledger._unpack(before, 0).deposits
-    errors._require(amount < convert(state_rules.LIMIT, uint256), "adjudicator: deposit too large")
+    # Room is positive, so an amount beyond every bound cannot wrap around it.
+    errors._require(amount < state_rules.LIMIT - totals[party], "adjudicator: deposit too large")
     totals[party] += amount
-    errors._require(totals[party] < convert(state_rules.LIMIT, uint256), "adjudicator: deposit too large")
 
     self.deposits[channel] = ledger._pack(totals)
     log IAdjudicator.Deposited(channel=channel, party=party, amount=amount, total=totals[party])
@@ -172,7 +172,7 @@ def pin(
     slot: life.Slot = self._live_slot(channel, terms)
     self._require_registered(channel, state)
     contents: payoff.Book = self._open_book(state, book)
-    errors._require(payoff._contains(contents, underlying, expiry), "adjudicator: no such leg")
+    errors._require(payoff._contains(contents, underlying, convert(expiry, uint256)), "adjudicator: no such leg")
     errors._require(block.timestamp >= convert(expiry, uint256), "adjudicator: not expired")
     pin_key: bytes32 = self._pin_key(channel, underlying, expiry)
     errors._require(self.pins[pin_key] == 0, "adjudicator: already pinned")
@@ -432,10 +432,12 @@ def _open_book(state: IAdjudicator.State, book: Bytes[7712]) -> payoff.Book:
     """
     @notice The state's book, decoded. No book is the empty one.
     """
-    if len(book) == 0:
-        errors._require(state.book == empty(bytes32), "adjudicator: wrong book")
+    name: bytes32 = empty(bytes32)
+    if len(book) != 0:
+        name = keccak256(book)
+    errors._require(state.book == name, "adjudicator: wrong book")
+    if name == empty(bytes32):
         return empty(payoff.Book)
-    errors._require(state.book == keccak256(book), "adjudicator: wrong book")
     return payoff._decode(book)
 
 
@@ -470,16 +472,16 @@ def _payoff(
     """
     total: int256 = 0
     underlying: bytes32 = empty(bytes32)
-    expiry: uint64 = 0
+    expiry: uint256 = 0
     price: uint256 = 0
     contents: payoff.Book = self._open_book(state, book)
     for leg: payoff.Leg in contents.legs:
         # Legs are sorted, so each price is looked up once.
         if price == 0 or leg.expiry != expiry or leg.underlying != underlying:
-            errors._require(block.timestamp >= convert(leg.expiry, uint256), "adjudicator: live leg")
+            errors._require(block.timestamp >= leg.expiry, "adjudicator: live leg")
             underlying = leg.underlying
             expiry = leg.expiry
-            price = self._effective_settlement(channel, terms.source, underlying, expiry)
+            price = self._effective_settlement(channel, terms.source, underlying, convert(expiry, uint64))
             errors._require(price != 0, "adjudicator: no settlement price")
         total += payoff._intrinsic(leg, price)
     return payoff._token_units(total, terms.decimals)

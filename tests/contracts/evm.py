@@ -106,11 +106,14 @@ class Chain:
         """Let time pass."""
         self.at(self.now + seconds)
 
-    def deploy(self, name: str, *args: Any, bytecode: bytes | None = None) -> "Contract":
-        """Deploy the artifact called `name`, or other `bytecode` with its interface."""
+    def deploy(self, name: str, *args: Any) -> "Contract":
+        """Deploy the artifact called `name`; `Reverted` if its constructor refuses."""
         interface = interface_of(name)
-        code = (bytecode or artifact(name).bytecode) + eth_abi.encode(interface.constructor, args)
-        address = self._evm.deploy(DEPLOYER, code, gas=20_000_000)
+        code = artifact(name).bytecode + eth_abi.encode(interface.constructor, args)
+        try:
+            address = self._evm.deploy(DEPLOYER, code, gas=20_000_000)
+        except RuntimeError as error:
+            raise Reverted(_reason(str(error))) from None
         contract = Contract(self, name, address, interface)
         self._contracts[address.lower()] = contract
         return contract

@@ -48,10 +48,10 @@ class MinedChain(Chain):
         """Mine the next transactions from this second on: no two blocks share one."""
         self.now = timestamp
 
-    def deploy(self, name: str, *args: Any, bytecode: bytes | None = None) -> Contract:
+    def deploy(self, name: str, *args: Any) -> Contract:
         """Deploy an artifact."""
         interface = interface_of(name)
-        code = (bytecode or artifact(name).bytecode) + eth_abi.encode(interface.constructor, args)
+        code = artifact(name).bytecode + eth_abi.encode(interface.constructor, args)
         receipt = self._mine({"to": "", "data": "0x" + code.hex(), "gas": 12_000_000})
         contract = Contract(self, name, receipt["contract_address"], interface)
         self._contracts[contract.address.lower()] = contract

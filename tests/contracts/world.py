@@ -42,10 +42,9 @@ class World:
         token: str = "TestToken",
         source: str = "MockSource",
         chain: Chain | None = None,
-        bytecode: bytes | None = None,
     ) -> None:
         self.chain = chain or Chain(START)
-        self.adjudicator = self.chain.deploy("Adjudicator", bytecode=bytecode)
+        self.adjudicator = self.chain.deploy("Adjudicator")
         self.token = self.deploy_token(token)
         self.source = self.chain.deploy(source)
         self._salt = 0
