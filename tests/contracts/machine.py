@@ -171,18 +171,23 @@ class Machine(RuleBasedStateMachine):
         ttl=st.sampled_from((0, 600, 2 * HOUR)),
         offset=st.sampled_from((None, None, None, -1, 0, 1)),
         who=people,
-        honestly=st.sampled_from((True, True, True, False)),
+        how=st.sampled_from(("close", "close", "close", "checkpoint", "operate")),
     )
     def close(
-        self, index: int, party: int, share: int, ttl: int, offset: int | None, who: int | None, honestly: bool
+        self, index: int, party: int, share: int, ttl: int, offset: int | None, who: int | None, how: str
     ) -> None:
-        """Agree to close and close, now or around the end of its validity; or try to register the agreement."""
+        """Agree to close and close, now or around the end of its validity; or register the agreement; or have none."""
         seat = self.play.seat(index)
+        if how == "operate":
+            if not self.play.held_back(seat, operate=True):
+                self.play.pact(seat, self.play.moved(seat, "pay", party, share, 0), "both")
+            self.play.submit("close", seat, 0, who, "close without")
+            return
         if not self.play.held_back(seat):
             state = self.play.moved(seat, "pay", party, share, 0)
             self.play.pact(seat, self.play.special(state, CLOSE, ttl), "both")
         self.play.at_validity(seat, offset)
-        self.play.submit("close" if honestly else "checkpoint", seat, 0, who, "close", CLOSE)
+        self.play.submit(how, seat, 0, who, "close", CLOSE)
 
     @rule(
         index=seats,

@@ -15,6 +15,9 @@ from tests.contracts.laboratory import SOURCES
 from tests.contracts.laws import LawBroken
 from tests.contracts.machine import Machine, campaign
 
+pytestmark = pytest.mark.xdist_group("one campaign")
+"""All proofs are read off one campaign, which one worker runs."""
+
 CI_SEED, EXAMPLES, STEPS = 1, 600, 50
 
 RULE = "hypothesis_stateful_rule"
