@@ -296,6 +296,17 @@ class Machine(RuleBasedStateMachine):
             self.duel.advance(until or self.duel.chain.now)
         self.play.spend("settle", seat, who)
 
+    @rule(party=parties, stale=recency, price=prices)
+    def settle_early(self, party: int, stale: int, price: int) -> None:
+        """A hostile source has prices before their time: a live leg does not settle by them."""
+        seat = self.duel.seats[ROGUE]
+        if not self.play.held_back(seat, operate=True):
+            self.play.pact(seat, self.play.moved(seat, "trade", party, 1, 1), "both")
+        self.play.to_settling(seat, stale)
+        for line in LINES:
+            self.play.settlement(1, line, price)
+        self.play.spend("settle", seat, None, "settle_early")
+
     @rule(book=st.sampled_from(MAD), price=prices)
     def settle_madness(self, book: bytes, price: int) -> None:
         """Try to settle an option of no known kind, bytes that are no book, and a book that is lost."""
