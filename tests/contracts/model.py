@@ -351,9 +351,7 @@ class Adjudicator:
         for owner, amount in zip(account.terms.owners, amounts, strict=True):
             if amount and not self.money[token].move(self.address, owner, amount):
                 self.deferred[token, owner] += amount
-                said.append(
-                    Said("Deferred", {"channel": account.id, "owner": owner, "token": token, "amount": amount})
-                )
+                said.append(Said("Deferred", {"channel": account.id, "owner": owner, "token": token, "amount": amount}))
         return said
 
 
