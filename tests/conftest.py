@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, settings
 from channels.store import MemoryStore, SqliteStore, Store
 
 _SLOW_MACHINES = [HealthCheck.too_slow]
-settings.register_profile("ci", deadline=None, max_examples=60, suppress_health_check=_SLOW_MACHINES, print_blob=True)
+settings.register_profile(
+    "ci", deadline=None, max_examples=60, suppress_health_check=_SLOW_MACHINES, print_blob=True, derandomize=True
+)
 settings.register_profile("nightly", deadline=None, max_examples=5_000, suppress_health_check=_SLOW_MACHINES)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

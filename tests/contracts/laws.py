@@ -183,10 +183,26 @@ def invariant_7(duel: Duel, before: Sight, deed: Deed) -> None:
     if earlier is None or later is None:
         return
     paid = was.paid if closed else now.paid
+    if deed.function == "pay" and _overdrawn(duel, deed):
+        return
     for party in range(2):
         had, has = earlier[party] + was.paid[party], later[party] + paid[party]
         gift = deed.function == "deposit" and has >= had
         _law("invariant 7", has == had or gift, f"a stranger's {deed.function} made {had} of party {party} {has}")
+
+
+def _overdrawn(duel: Duel, deed: Deed) -> bool:
+    """Whether the registered state authorised a withdrawal that its party cannot bear.
+
+    Such a withdrawal is paid before the other side's claim, whoever asks for it: that is what both signed.
+    """
+    seat = duel.seats[deed.seat]
+    state, status = seat.account.registered, duel.sight.statuses[deed.seat]
+    payoff = None if state is None else _payoff(seat, state, duel.sight)
+    if state is None or payoff is None:
+        return False
+    claims = [_claim_at_par(state, party, status.deposits) - status.paid[party] for party in range(2)]
+    return min(claims[0] + payoff, claims[1] - payoff) < 0
 
 
 def invariant_8(duel: Duel, before: Sight, deed: Deed) -> None:
