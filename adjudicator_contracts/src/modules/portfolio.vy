@@ -1,0 +1,232 @@
+# pragma version 0.4.3
+"""
+@title portfolio
+@license MIT
+@notice Reads book bytes once, refuses what is not a book, and prices every leg at a moment (`docs/risk.md` §2).
+@dev What passes here satisfies protocol §2, on which all unchecked arithmetic of the engine relies. Only the canonical
+     encoding passes: positions and length of the three arrays are fixed by their sizes, and every word in them is a field
+     that the ABI decoder has clamped to its type. So no two byte strings have one meaning here.
+     The one rule of the library that is not repeated is that an underlying's name be printable: it moves no number.
+"""
+
+from . import black
+from . import fixed
+from . import payoff
+
+WAD: constant(int256) = 10**18
+MAX_PRICE: constant(int256) = 2**92
+MAX_QUANTITY: constant(int256) = 2**88
+MAX_RATIO: constant(int256) = 4 * WAD
+MAX_VOL: constant(int256) = 8 * WAD
+MAX_TENOR: constant(int256) = 3650 * 86_400
+MAX_TIME: constant(uint64) = 2**63 - 1
+# The adjudicator lets a price source settle up to here.
+MAX_SETTLEMENT: constant(int256) = 2**96
+
+
+# What the legs of one expiry share at the moment of valuation.
+struct Expiry:
+    underlying: uint256  # index of its spot mark
+    spot: int256
+    seconds: int256  # left, zero where it has passed
+    ratio: int256  # converged, as the discount; both 1 where it has passed
+    discount: int256
+    forward: int256  # where it has passed, what the intrinsic is taken at: settlement or spot
+    top: uint256  # highest bit of the forward, where its neighbours' mostly is too
+    ln_forward: int256  # Q120; of live expiries only
+    root: int256  # sqrt(seconds) in years, Q100
+
+
+# What the book is worth at the moment.
+struct Mark:
+    value: int256  # sum of quantity * discount * price, party 0's view, 1e54, exact
+    age: int256  # of the marks, seconds
+    is_live: bool  # some leg has not expired
+
+
+# One leg, priced.
+struct Position:
+    expiry: uint256  # index
+    is_put: bool
+    strike: int256
+    ln_strike: int256  # Q120; of live legs only
+    quantity: int256
+    vol: int256
+    notional: int256  # quantity * discount, 1e36
+    width: int256  # total volatility, Q100
+    unit: black.Greeks
+
+
+@internal
+@pure
+def _open(
+    book: Bytes[7712], spots: DynArray[uint256, 4], settlements: DynArray[uint256, 8], t: uint64
+) -> (DynArray[Expiry, 8], DynArray[Position, 32], Mark):
+    """
+    @notice The expiries and legs of a book at time `t`, each priced, and their sum.
+    """
+    expiries: DynArray[Expiry, 8] = []
+    held: DynArray[Position, 32] = []
+    mark: Mark = empty(Mark)
+    contents: payoff.Book = empty(payoff.Book)
+    if len(book) != 0:
+        contents = abi_decode(book, payoff.Book)
+        expiries_at: uint256 = unsafe_add(192, unsafe_mul(64, len(contents.spots)))
+        legs_at: uint256 = unsafe_add(expiries_at, unsafe_add(32, unsafe_mul(128, len(contents.forwards))))
+        self._require(
+            len(contents.legs) != 0
+            and len(book) == unsafe_add(legs_at, unsafe_add(64, unsafe_mul(192, len(contents.legs))))
+            and extract32(book, 0, output_type=uint256) == 32
+            and extract32(book, 96, output_type=uint256) == 160
+            and extract32(book, 128, output_type=uint256) == expiries_at
+            and extract32(book, 160, output_type=uint256) == legs_at
+        )
+    assert len(spots) == len(contents.spots) and len(settlements) == len(contents.forwards), "risk: misaligned"
+
+    now: uint64 = max(t, contents.time)
+    mark.age = convert(unsafe_sub(now, contents.time), int256)
+    expiries = self._expiries(contents.spots, contents.forwards, spots, settlements, contents.time, now)
+    at: uint256 = 0
+    series: int256 = 0
+    expiry: Expiry = empty(Expiry)
+    current: payoff.Forward = empty(payoff.Forward)
+    for leg: payoff.Leg in contents.legs:
+        if leg.expiry != current.expiry or leg.underlying != current.underlying:
+            self._require(at < len(expiries))
+            current = contents.forwards[at]
+            expiry = expiries[at]
+            at = unsafe_add(at, 1)
+            series = 0
+            mark.is_live = mark.is_live or expiry.seconds != 0
+        position: Position = empty(Position)
+        position.expiry = unsafe_sub(at, 1)
+        position.is_put = leg.kind == payoff.PUT
+        position.strike = convert(leg.strike, int256)
+        position.quantity = convert(leg.quantity, int256)
+        position.vol = convert(leg.vol, int256)
+        last_series: int256 = series
+        series = unsafe_add(unsafe_mul(2, position.strike), convert(position.is_put, int256))
+        self._require(
+            at != 0
+            and leg.expiry == current.expiry
+            and leg.underlying == current.underlying
+            and leg.kind <= payoff.PUT
+            and series > last_series
+            and position.strike != 0
+            and position.strike <= MAX_PRICE
+            and position.quantity != 0
+            and abs(position.quantity) <= MAX_QUANTITY
+            and position.vol <= MAX_VOL
+        )
+        position.notional = unsafe_mul(position.quantity, expiry.discount)
+        if expiry.seconds != 0:
+            position.ln_strike = fixed._ln(position.strike, expiry.top)
+            position.width = black._total_vol(position.vol, expiry.root)
+        position.unit = black._unit(
+            position.is_put,
+            expiry.forward,
+            expiry.ln_forward,
+            position.strike,
+            position.ln_strike,
+            position.width,
+            expiry.root,
+            expiry.seconds,
+        )
+        mark.value = unsafe_add(mark.value, unsafe_mul(position.notional, position.unit.price))
+        held.append(position)
+    self._require(at == len(expiries))
+    return expiries, held, mark
+
+
+@internal
+@pure
+def _require(is_so: bool):
+    """
+    @notice What a book must be.
+    """
+    assert is_so, "book: invalid"
+
+
+@internal
+@pure
+def _expiries(
+    spot_marks: DynArray[payoff.Spot, 4],
+    marks: DynArray[payoff.Forward, 8],
+    spots: DynArray[uint256, 4],
+    settlements: DynArray[uint256, 8],
+    time: uint64,
+    now: uint64,
+) -> DynArray[Expiry, 8]:
+    """
+    @notice Check spot and expiry marks, and bring each expiry to `now`. Every leg's expiry is then one of these.
+    """
+    expiries: DynArray[Expiry, 8] = []
+    at: uint256 = 0
+    spot_mark: payoff.Spot = empty(payoff.Spot)
+    spot: uint256 = 0
+    last: uint64 = 0
+    for mark: payoff.Forward in marks:
+        if mark.underlying != spot_mark.underlying:
+            name: uint256 = convert(spot_mark.underlying, uint256)
+            self._require(at < len(spot_marks))
+            spot_mark = spot_marks[at]
+            spot = spots[at]
+            self._require(
+                convert(spot_mark.underlying, uint256) > name
+                and spot_mark.spot != 0
+                and convert(spot_mark.spot, int256) <= MAX_PRICE
+            )
+            self._bound(spot, MAX_PRICE)
+            at = unsafe_add(at, 1)
+            last = 0
+        ratio: int256 = convert(mark.ratio, int256)
+        discount: int256 = convert(mark.discount, int256)
+        span: int256 = unsafe_sub(convert(mark.expiry, int256), convert(time, int256))
+        self._require(
+            at != 0
+            and mark.underlying == spot_mark.underlying
+            and mark.expiry > last
+            and mark.expiry <= MAX_TIME
+            and time <= MAX_TIME
+            and span <= MAX_TENOR
+            and ratio != 0
+            and ratio <= MAX_RATIO
+            and discount != 0
+            and discount <= MAX_RATIO
+            and unsafe_div(unsafe_mul(convert(spot_mark.spot, int256), ratio), WAD) <= MAX_PRICE
+        )
+        last = mark.expiry
+        settlement: uint256 = settlements[len(expiries)]
+        expiry: Expiry = empty(Expiry)
+        expiry.underlying = unsafe_sub(at, 1)
+        expiry.spot = convert(spot, int256)
+        expiry.seconds = max(0, unsafe_sub(convert(mark.expiry, int256), convert(now, int256)))
+        if expiry.seconds == 0:
+            self._bound(max(settlement, 1), MAX_SETTLEMENT)
+            expiry.ratio = WAD
+            expiry.discount = WAD
+            expiry.forward = expiry.spot
+            if settlement != 0:
+                expiry.forward = convert(settlement, int256)
+        else:
+            past: int256 = unsafe_mul(WAD, unsafe_sub(span, expiry.seconds))
+            self._bound(unsafe_add(settlement, 1), 1)
+            expiry.ratio = unsafe_div(unsafe_add(unsafe_mul(ratio, expiry.seconds), past), span)
+            expiry.discount = unsafe_div(unsafe_add(unsafe_mul(discount, expiry.seconds), past), span)
+            expiry.forward = unsafe_div(unsafe_mul(expiry.spot, expiry.ratio), WAD)
+            self._bound(convert(expiry.forward, uint256), MAX_PRICE)
+            expiry.top = fixed._top_bit(expiry.forward)
+            expiry.ln_forward = fixed._ln(expiry.forward, expiry.top)
+            expiry.root = fixed._sqrt_years(expiry.seconds)
+        expiries.append(expiry)
+    self._require(at == len(spot_marks))
+    return expiries
+
+
+@internal
+@pure
+def _bound(price: uint256, limit: int256):
+    """
+    @notice A price lies between 1 and its limit.
+    """
+    assert price != 0 and price <= convert(limit, uint256), "risk: out of bounds"
