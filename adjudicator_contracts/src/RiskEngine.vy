@@ -103,7 +103,7 @@ def units(options: DynArray[IRiskEngine.Option, 32]) -> DynArray[IRiskEngine.Uni
         seconds: int256 = convert(option.seconds, int256)
         root: int256 = fixed._sqrt_years(seconds)
         top: uint256 = fixed._top_bit(forward)
-        width: int256 = black._total_vol(convert(option.vol, int256), root)
+        width: int256 = unsafe_div(unsafe_mul(convert(option.vol, int256), root), WAD)
         found.append(
             self._shown(
                 black._unit(
@@ -129,7 +129,7 @@ def value(
     """
     @notice See `IRiskEngine.value`.
     """
-    return self._assess(book, 1, spots, settlements, t, NO_ROWS, []).mark.value
+    return self._assess(book, 1, spots, settlements, t, NO_ROWS, []).mark.worth
 
 
 @external
@@ -141,36 +141,50 @@ def greeks(
     @notice See `IRiskEngine.greeks`.
     """
     expiries: DynArray[portfolio.Expiry, 8] = []
-    held: DynArray[portfolio.Position, 32] = []
+    legs: DynArray[portfolio.Leg, 32] = []
     mark: portfolio.Mark = empty(portfolio.Mark)
-    expiries, held, mark = portfolio._open(book, spots, settlements, t)
+    expiries, legs, mark = portfolio._open(book, spots, settlements, t, margin_policy.GAMMA_MOVE)
     per_leg: DynArray[IRiskEngine.UnitGreeks, 32] = []
     totals: DynArray[IRiskEngine.Greeks, 4] = []
     at: uint256 = 0
+    e: uint256 = 0
     for u: uint256 in range(len(spots), bound=4):
         # At 1e54, truncated once to WAD below.
         sums: IRiskEngine.Greeks = empty(IRiskEngine.Greeks)
-        for i: uint256 in range(at, len(held), bound=32):
-            position: portfolio.Position = held[i]
-            expiry: portfolio.Expiry = expiries[position.expiry]
+        for j: uint256 in range(e, len(expiries), bound=8):
+            expiry: portfolio.Expiry = expiries[j]
             if expiry.underlying != u:
                 break
-            at = i + 1
-            unit: black.Greeks = position.unit
-            per_leg.append(self._shown(unit))
-            if expiry.seconds == 0:
-                continue
-            sums.delta = unsafe_add(sums.delta, unsafe_mul(position.notional, unit.delta))
-            sums.delta_cash = unsafe_add(sums.delta_cash, unsafe_mul(position.notional, unit.delta_cash))
-            sums.gamma_cash = unsafe_add(sums.gamma_cash, unsafe_mul(position.notional, unit.gamma_cash))
-            sums.vega = unsafe_add(sums.vega, unsafe_mul(position.notional, unit.vega))
-            sums.theta = unsafe_add(sums.theta, unsafe_mul(position.notional, unit.theta))
-            # Rounded down also where the discount is above 1 and comes down to it.
-            carry: int256 = rounding._div_down(
-                unsafe_mul(unsafe_mul(unit.price, unsafe_sub(WAD, expiry.discount)), fixed.SECONDS_PER_YEAR),
-                expiry.seconds,
-            )
-            sums.carry = unsafe_add(sums.carry, unsafe_mul(position.quantity, carry))
+            e = j + 1
+            for i: uint256 in range(at, expiry.end, bound=32):
+                leg: portfolio.Leg = legs[i]
+                unit: black.Greeks = black._unit(
+                    leg.is_put,
+                    expiry.forward,
+                    expiry.ln_forward,
+                    leg.strike,
+                    leg.ln_strike,
+                    unsafe_div(unsafe_mul(leg.vol, expiry.root), WAD),
+                    expiry.root,
+                    expiry.seconds,
+                )
+                per_leg.append(self._shown(unit))
+                if expiry.seconds != 0:
+                    sums.delta = unsafe_add(sums.delta, unsafe_mul(leg.notional, unit.delta))
+                    sums.delta_cash = unsafe_add(sums.delta_cash, unsafe_mul(leg.notional, unit.delta_cash))
+                    sums.gamma_cash = unsafe_add(sums.gamma_cash, unsafe_mul(leg.notional, unit.gamma_cash))
+                    sums.vega = unsafe_add(sums.vega, unsafe_mul(leg.notional, unit.vega))
+                    sums.theta = unsafe_add(sums.theta, unsafe_mul(leg.notional, unit.theta))
+                    # Rounded down also where the discount is above 1 and comes down to it. The quotient is exact.
+                    carry: int256 = rounding._div_down(
+                        unsafe_mul(
+                            unsafe_mul(unit.price, unsafe_sub(WAD, expiry.discount)), fixed.SECONDS_PER_YEAR
+                        ),
+                        expiry.seconds,
+                    )
+                    quantity: int256 = unsafe_div(leg.notional, expiry.discount)
+                    sums.carry = unsafe_add(sums.carry, unsafe_mul(quantity, carry))
+            at = expiry.end
         totals.append(
             IRiskEngine.Greeks(
                 delta=unsafe_div(sums.delta, WAD * WAD),
@@ -354,12 +368,12 @@ def _assess(
     """
     found: Assessment = empty(Assessment)
     expiries: DynArray[portfolio.Expiry, 8] = []
-    held: DynArray[portfolio.Position, 32] = []
-    expiries, held, found.mark = portfolio._open(book, spots, settlements, t)
-    found.charges = charges._charges(expiries, held, unit)
+    legs: DynArray[portfolio.Leg, 32] = []
+    expiries, legs, found.mark = portfolio._open(book, spots, settlements, t, margin_policy.GAMMA_MOVE)
+    found.charges = charges._charges(found.mark, unit)
     if scenarios != NO_ROWS:
         assert scenarios == WHOLE_GRID or len(witness) == len(spots), "risk: misaligned"
-        found.worst = scan._worst(expiries, held, found.mark.age, len(spots), witness)
+        found.worst = scan._worst(expiries, legs, found.mark, len(spots), witness)
     return found
 
 
@@ -390,7 +404,7 @@ def _values(found: Assessment, unit: int256) -> int256[2]:
     @notice Both parties' values in token units, each rounded down on its own.
     """
     return [
-        rounding._div_down(found.mark.value, unit), rounding._div_down(unsafe_sub(0, found.mark.value), unit)
+        rounding._div_down(found.mark.worth, unit), rounding._div_down(unsafe_sub(0, found.mark.worth), unit)
     ]
 
 

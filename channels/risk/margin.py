@@ -21,7 +21,7 @@ from .fixed import ln_q120, sqrt_years_q100_down
 from .policy import DEFAULT_POLICY, MarginPolicy, money_to_tokens_up
 from .report import Charges, Greeks, MarginReport, WorstScenario
 from .scenarios import shocked_forward, shocked_vols
-from .valuation import Position, greeks_of, positions, tokens_down
+from .valuation import Position, Settlements, greeks_of, positions, tokens_down
 
 Scan = tuple[tuple[int, int], tuple[int, int]]
 """Per party: the worst row and its damped loss at 1e54, which may be negative."""
@@ -35,13 +35,16 @@ def margin(
     *,
     t: int | None = None,
     spots: Mapping[str, int] | None = None,
+    settlements: Settlements | None = None,
 ) -> tuple[MarginReport, MarginReport]:
     """Return both parties' margin reports; `cash` in token units, `t` and `spots` default to the marks'.
+
+    An expired leg counts at its price in `settlements`, without one at spot intrinsic.
 
     Off-chain verdicts use the marks' time and spots, on-chain ones the block's and the price source's: equal inputs
     give equal bits. Raises OutOfBounds where a spot or forward leaves the protocol's bounds; a scenario never does.
     """
-    held = positions(book, t, spots)
+    held = positions(book, t, spots, settlements)
     live = tuple(position for position in held if position.is_live)
     age = 0 if t is None else max(0, t - book.marks.time)
     total = sum(position.value for position in held)

@@ -25,66 +25,20 @@ struct Charges:
 
 
 @internal
-@pure
-def _gamma_move(density: int256, width: int256, move: int256, move_q100: int256) -> int256:
-    """
-    @notice What one unit's gamma earns over the move, WAD, rounded down; w inside gamma is floored at the move.
-    """
-    return unsafe_div(
-        unsafe_mul(unsafe_mul(density, move), move_q100), unsafe_mul(2 * WAD, max(width, move_q100))
-    )
-
-
-@internal
 @view
-def _charges(
-    expiries: DynArray[portfolio.Expiry, 8], held: DynArray[portfolio.Position, 32], unit: int256
-) -> Charges:
+def _charges(mark: portfolio.Mark, unit: int256) -> Charges:
     """
     @notice Every line, `unit` being one token unit at 1e54.
     """
-    move: int256 = margin_policy.GAMMA_MOVE
-    move_q100: int256 = unsafe_div(move << 100, WAD)
-    # At 1e54: delta of the underlying, gamma and vega of the expiry at hand; at 1e36: what is behind them.
-    net: int256[3] = empty(int256[3])
-    gross: int256[3] = empty(int256[3])
-    short: int256[2] = empty(int256[2])
-    at: uint256 = 0
-    expiry: portfolio.Expiry = empty(portfolio.Expiry)
-    if len(expiries) != 0:
-        expiry = expiries[0]
-    for position: portfolio.Position in held:
-        if position.expiry != at:
-            at = position.expiry
-            next: portfolio.Expiry = expiries[at]
-            gross[1] = unsafe_add(gross[1], rounding._div_up(abs(net[1]), WAD))
-            gross[2] = unsafe_add(gross[2], rounding._div_up(abs(net[2]), WAD))
-            net[1] = 0
-            net[2] = 0
-            if next.underlying != expiry.underlying:
-                gross[0] = unsafe_add(gross[0], rounding._div_up(abs(net[0]), WAD))
-                net[0] = 0
-            expiry = next
-        if expiry.seconds == 0:
-            continue
-        moved: int256 = self._gamma_move(position.unit.density, position.width, move, move_q100)
-        net[0] = unsafe_add(net[0], unsafe_mul(position.notional, position.unit.delta_cash))
-        net[1] = unsafe_add(net[1], unsafe_mul(position.notional, moved))
-        net[2] = unsafe_add(net[2], unsafe_mul(position.notional, position.unit.vega))
-        cash: int256 = unsafe_mul(position.quantity, expiry.forward)
-        if cash < 0:
-            short[0] = unsafe_sub(short[0], cash)
-        else:
-            short[1] = unsafe_add(short[1], cash)
-
-    for i: uint256 in range(3):
-        gross[i] = unsafe_add(gross[i], rounding._div_up(abs(net[i]), WAD))
+    delta: int256 = 0
+    for net: int256 in mark.deltas:
+        delta = unsafe_add(delta, rounding._div_up(abs(net), WAD))
     return Charges(
-        delta=rounding._div_up(unsafe_mul(gross[0], margin_policy.DELTA_CHARGE), unit),
-        gamma=rounding._div_up(unsafe_mul(gross[1], margin_policy.GAMMA_CHARGE), unit),
-        vega=rounding._div_up(unsafe_mul(gross[2], margin_policy.VEGA_CHARGE), unit),
+        delta=rounding._div_up(unsafe_mul(delta, margin_policy.DELTA_CHARGE), unit),
+        gamma=rounding._div_up(unsafe_mul(mark.gamma, margin_policy.GAMMA_CHARGE), unit),
+        vega=rounding._div_up(unsafe_mul(mark.vega, margin_policy.VEGA_CHARGE), unit),
         short=[
-            rounding._div_up(unsafe_mul(short[0], margin_policy.SHORT_CHARGE), unit),
-            rounding._div_up(unsafe_mul(short[1], margin_policy.SHORT_CHARGE), unit),
+            rounding._div_up(unsafe_mul(mark.shorts[0], margin_policy.SHORT_CHARGE), unit),
+            rounding._div_up(unsafe_mul(mark.shorts[1], margin_policy.SHORT_CHARGE), unit),
         ],
     )

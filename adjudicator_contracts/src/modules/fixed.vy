@@ -94,8 +94,15 @@ def _ln(price: int256, hint: uint256) -> int256:
         t = unsafe_div(unsafe_sub(t, 2**127) << 120, unsafe_add(t, 2**127))
     u: int256 = unsafe_mul(t, t) >> 120
     t = unsafe_div(
-        unsafe_mul(unsafe_add(unsafe_mul(unsafe_add(unsafe_mul(unsafe_add(unsafe_mul(unsafe_add(unsafe_mul(LN_P4, u) >> 120, LN_P3), u) >> 120, LN_P2), u) >> 120, LN_P1), u) >> 120, LN_P0), t),
-        unsafe_add(unsafe_mul(unsafe_add(unsafe_mul(unsafe_add(unsafe_mul(unsafe_add(unsafe_mul(LN_Q4, u) >> 120, LN_Q3), u) >> 120, LN_Q2), u) >> 120, LN_Q1), u) >> 120, LN_Q0),
+        unsafe_mul(
+            unsafe_add(unsafe_mul(unsafe_add(unsafe_mul(
+                unsafe_add(unsafe_mul(unsafe_add(unsafe_mul(LN_P4, u) >> 120, LN_P3), u) >> 120, LN_P2),
+                u) >> 120, LN_P1), u) >> 120, LN_P0),
+            t,
+        ),
+        unsafe_add(unsafe_mul(unsafe_add(unsafe_mul(
+            unsafe_add(unsafe_mul(unsafe_add(unsafe_mul(LN_Q4, u) >> 120, LN_Q3), u) >> 120, LN_Q2),
+            u) >> 120, LN_Q1), u) >> 120, LN_Q0),
     )
     if top >= 2**128:
         return unsafe_sub(unsafe_mul(convert(unsafe_sub(top, 2**128 - 1), int256), LN2_Q120), t)

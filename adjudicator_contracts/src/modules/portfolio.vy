@@ -12,6 +12,7 @@
 from . import black
 from . import fixed
 from . import payoff
+from . import rounding
 
 WAD: constant(int256) = 10**18
 MAX_PRICE: constant(int256) = 2**92
@@ -27,46 +28,52 @@ MAX_SETTLEMENT: constant(int256) = 2**96
 # What the legs of one expiry share at the moment of valuation.
 struct Expiry:
     underlying: uint256  # index of its spot mark
+    end: uint256  # index after its last leg; the first is where the expiry before it ends
     spot: int256
     seconds: int256  # left, zero where it has passed
     ratio: int256  # converged, as the discount; both 1 where it has passed
     discount: int256
     forward: int256  # where it has passed, what the intrinsic is taken at: settlement or spot
-    top: uint256  # highest bit of the forward, where its neighbours' mostly is too
-    ln_forward: int256  # Q120; of live expiries only
+    top: uint256  # highest bit of the forward, where its neighbours' mostly is too; this and the rest of live expiries only
+    ln_forward: int256  # Q120
     root: int256  # sqrt(seconds) in years, Q100
 
 
-# What the book is worth at the moment.
-struct Mark:
-    value: int256  # sum of quantity * discount * price, party 0's view, 1e54, exact
-    age: int256  # of the marks, seconds
-    is_live: bool  # some leg has not expired
-
-
-# One leg, priced.
-struct Position:
-    expiry: uint256  # index
+# One leg, as a scenario needs it.
+struct Leg:
     is_put: bool
     strike: int256
     ln_strike: int256  # Q120; of live legs only
-    quantity: int256
     vol: int256
     notional: int256  # quantity * discount, 1e36
-    width: int256  # total volatility, Q100
-    unit: black.Greeks
+
+
+# What the book is worth at the moment, and what moves it; party 0's view.
+struct Mark:
+    age: int256  # of the marks, seconds
+    is_live: bool  # some leg has not expired
+    worth: int256  # sum of quantity * discount * price, 1e54, exact
+    live: int256[4]  # that of live legs for each spot mark, 1e54, exact; the rest is of live legs too
+    deltas: int256[4]  # sum of delta * F for each spot mark, 1e54
+    gamma: int256  # net gain over the policy's move, absolute for each expiry, 1e36, rounded up
+    vega: int256  # net, absolute for each expiry, 1e36, rounded up
+    shorts: int256[2]  # sum of short quantity * F of each party, 1e36
 
 
 @internal
 @pure
 def _open(
-    book: Bytes[7712], spots: DynArray[uint256, 4], settlements: DynArray[uint256, 8], t: uint64
-) -> (DynArray[Expiry, 8], DynArray[Position, 32], Mark):
+    book: Bytes[7712],
+    spots: DynArray[uint256, 4],
+    settlements: DynArray[uint256, 8],
+    t: uint64,
+    gamma_move: int256,
+) -> (DynArray[Expiry, 8], DynArray[Leg, 32], Mark):
     """
-    @notice The expiries and legs of a book at time `t`, each priced, and their sum.
+    @notice The expiries and legs of a book, and what they are worth at time `t`.
     """
     expiries: DynArray[Expiry, 8] = []
-    held: DynArray[Position, 32] = []
+    legs: DynArray[Leg, 32] = []
     mark: Mark = empty(Mark)
     contents: payoff.Book = empty(payoff.Book)
     if len(book) != 0:
@@ -86,56 +93,79 @@ def _open(
     now: uint64 = max(t, contents.time)
     mark.age = convert(unsafe_sub(now, contents.time), int256)
     expiries = self._expiries(contents.spots, contents.forwards, spots, settlements, contents.time, now)
+    move_q100: int256 = unsafe_div(gamma_move << 100, WAD)
     at: uint256 = 0
-    series: int256 = 0
-    expiry: Expiry = empty(Expiry)
-    current: payoff.Forward = empty(payoff.Forward)
-    for leg: payoff.Leg in contents.legs:
-        if leg.expiry != current.expiry or leg.underlying != current.underlying:
-            self._require(at < len(expiries))
-            current = contents.forwards[at]
-            expiry = expiries[at]
+    for e: uint256 in range(len(expiries), bound=8):
+        key: payoff.Forward = contents.forwards[e]
+        expiry: Expiry = expiries[e]
+        first: uint256 = at
+        series: int256 = 0
+        worth: int256 = 0
+        delta: int256 = 0
+        gamma: int256 = 0
+        vega: int256 = 0
+        for i: uint256 in range(first, len(contents.legs), bound=32):
+            line: payoff.Leg = contents.legs[i]
+            if line.expiry != key.expiry or line.underlying != key.underlying:
+                break
             at = unsafe_add(at, 1)
-            series = 0
-            mark.is_live = mark.is_live or expiry.seconds != 0
-        position: Position = empty(Position)
-        position.expiry = unsafe_sub(at, 1)
-        position.is_put = leg.kind == payoff.PUT
-        position.strike = convert(leg.strike, int256)
-        position.quantity = convert(leg.quantity, int256)
-        position.vol = convert(leg.vol, int256)
-        last_series: int256 = series
-        series = unsafe_add(unsafe_mul(2, position.strike), convert(position.is_put, int256))
-        self._require(
-            at != 0
-            and leg.expiry == current.expiry
-            and leg.underlying == current.underlying
-            and leg.kind <= payoff.PUT
-            and series > last_series
-            and position.strike != 0
-            and position.strike <= MAX_PRICE
-            and position.quantity != 0
-            and abs(position.quantity) <= MAX_QUANTITY
-            and position.vol <= MAX_VOL
-        )
-        position.notional = unsafe_mul(position.quantity, expiry.discount)
+            last_series: int256 = series
+            quantity: int256 = convert(line.quantity, int256)
+            leg: Leg = empty(Leg)
+            leg.is_put = line.kind == payoff.PUT
+            leg.strike = convert(line.strike, int256)
+            leg.vol = convert(line.vol, int256)
+            leg.notional = unsafe_mul(quantity, expiry.discount)
+            series = unsafe_add(unsafe_mul(2, leg.strike), convert(leg.is_put, int256))
+            self._require(
+                line.kind <= payoff.PUT
+                and series > last_series
+                and leg.strike != 0
+                and leg.strike <= MAX_PRICE
+                and quantity != 0
+                and abs(quantity) <= MAX_QUANTITY
+                and leg.vol <= MAX_VOL
+            )
+            width: int256 = 0
+            if expiry.seconds != 0:
+                leg.ln_strike = fixed._ln(leg.strike, expiry.top)
+                width = unsafe_div(unsafe_mul(leg.vol, expiry.root), WAD)
+            unit: black.Greeks = black._unit(
+                leg.is_put,
+                expiry.forward,
+                expiry.ln_forward,
+                leg.strike,
+                leg.ln_strike,
+                width,
+                expiry.root,
+                expiry.seconds,
+            )
+            legs.append(leg)
+            worth = unsafe_add(worth, unsafe_mul(leg.notional, unit.price))
+            if expiry.seconds != 0:
+                delta = unsafe_add(delta, unsafe_mul(leg.notional, unit.delta_cash))
+                vega = unsafe_add(vega, unsafe_mul(leg.notional, unit.vega))
+                # Half gamma times the move squared, w inside gamma floored at the move.
+                gain: int256 = unsafe_div(
+                    unsafe_mul(unsafe_mul(unit.density, gamma_move), move_q100),
+                    unsafe_mul(2 * WAD, max(width, move_q100)),
+                )
+                gamma = unsafe_add(gamma, unsafe_mul(leg.notional, gain))
+                if quantity < 0:
+                    mark.shorts[0] = unsafe_sub(mark.shorts[0], unsafe_mul(quantity, expiry.forward))
+                else:
+                    mark.shorts[1] = unsafe_add(mark.shorts[1], unsafe_mul(quantity, expiry.forward))
+        self._require(at != first)
+        expiries[e].end = at
+        mark.worth = unsafe_add(mark.worth, worth)
         if expiry.seconds != 0:
-            position.ln_strike = fixed._ln(position.strike, expiry.top)
-            position.width = black._total_vol(position.vol, expiry.root)
-        position.unit = black._unit(
-            position.is_put,
-            expiry.forward,
-            expiry.ln_forward,
-            position.strike,
-            position.ln_strike,
-            position.width,
-            expiry.root,
-            expiry.seconds,
-        )
-        mark.value = unsafe_add(mark.value, unsafe_mul(position.notional, position.unit.price))
-        held.append(position)
-    self._require(at == len(expiries))
-    return expiries, held, mark
+            mark.is_live = True
+            mark.live[expiry.underlying] = unsafe_add(mark.live[expiry.underlying], worth)
+            mark.deltas[expiry.underlying] = unsafe_add(mark.deltas[expiry.underlying], delta)
+            mark.gamma = unsafe_add(mark.gamma, rounding._div_up(abs(gamma), WAD))
+            mark.vega = unsafe_add(mark.vega, rounding._div_up(abs(vega), WAD))
+    self._require(at == len(contents.legs))
+    return expiries, legs, mark
 
 
 @internal

@@ -83,105 +83,125 @@ def _shocked_forward(spot: int256, factor: int256, ratio: int256) -> int256:
 
 @internal
 @view
+def _shocked_vols(
+    expiries: DynArray[portfolio.Expiry, 8], legs: DynArray[portfolio.Leg, 32], age: int256
+) -> int256[96]:
+    """
+    @notice Each leg's volatility without a shock, up (rounded up, at most 8) and down (rounded down), three words to a leg.
+    """
+    vols: int256[96] = empty(int256[96])
+    widening: int256 = self._widening(age)
+    at: uint256 = 0
+    for expiry: portfolio.Expiry in expiries:
+        if expiry.seconds == 0:
+            at = expiry.end
+            continue
+        up: int256 = 0
+        down: int256 = 0
+        up, down = self._bumps(expiry.seconds)
+        up = unsafe_add(WAD, rounding._div_up(unsafe_mul(up, widening), WAD))
+        down = unsafe_sub(WAD, min(rounding._div_up(unsafe_mul(down, widening), WAD), WAD))
+        for i: uint256 in range(at, expiry.end, bound=32):
+            vol: int256 = legs[i].vol
+            vols[3 * i] = vol
+            vols[3 * i + 1] = min(rounding._div_up(unsafe_mul(vol, up), WAD), MAX_VOL)
+            vols[3 * i + 2] = unsafe_div(unsafe_mul(vol, down), WAD)
+        at = expiry.end
+    return vols
+
+
+@internal
+@view
 def _worst(
     expiries: DynArray[portfolio.Expiry, 8],
-    held: DynArray[portfolio.Position, 32],
-    age: int256,
+    legs: DynArray[portfolio.Leg, 32],
+    mark: portfolio.Mark,
     underlyings: uint256,
     witness: DynArray[uint256, 4],
 ) -> Worst:
     """
     @notice The worst of all rows, or of the one row that `witness` names, for each underlying.
     """
-    rows: int256[40] = margin_policy.SCENARIOS
-    count: uint256 = margin_policy.SCENARIO_COUNT
-    widening: int256 = self._widening(age)
-    ups: int256[8] = empty(int256[8])
-    downs: int256[8] = empty(int256[8])
-    for e: uint256 in range(len(expiries), bound=8):
-        if expiries[e].seconds != 0:
-            up: int256 = 0
-            down: int256 = 0
-            up, down = self._bumps(expiries[e].seconds)
-            ups[e] = WAD + rounding._div_up(up * widening, WAD)
-            downs[e] = WAD - min(rounding._div_up(down * widening, WAD), WAD)
-
     worst: Worst = empty(Worst)
-    first: uint256 = 0
+    rows: int256[40] = margin_policy.SCENARIOS
+    vols: int256[96] = self._shocked_vols(expiries, legs, mark.age)
+    from_expiry: uint256 = 0
     for u: uint256 in range(underlyings, bound=4):
-        # The legs of this underlying are those from `first` to before `end`, the expired ones left out.
-        end: uint256 = first
-        base: int256 = 0
-        is_live: bool = False
-        for i: uint256 in range(first, len(held), bound=32):
-            e: uint256 = held[i].expiry
-            if expiries[e].underlying != u:
-                break
-            end = i + 1
-            if expiries[e].seconds != 0:
-                is_live = True
-                base = unsafe_add(base, unsafe_mul(held[i].notional, held[i].unit.price))
         from_row: uint256 = 0
-        to_row: uint256 = count
+        to_row: uint256 = margin_policy.SCENARIO_COUNT
         if len(witness) != 0:
             from_row = witness[u]
-            assert from_row < count, "risk: no such scenario"
-            to_row = from_row + 1
-        if is_live:
-            losses: int256[2] = [NOTHING, NOTHING]
-            for s: uint256 in range(from_row, to_row, bound=40):
-                row: int256 = rows[s]
-                factor: int256 = row & margin_policy.MASK_64
-                damping: int256 = (row >> 64) & margin_policy.MASK_64
-                horizon: int256 = (row >> 128) & margin_policy.MASK_32
-                shock: int256 = row >> 160
-                change: int256 = 0
-                if factor != WAD or shock != margin_policy.UNSHOCKED or horizon != 0:
-                    change = base
-                    at: uint256 = max_value(uint256)
-                    expiry: portfolio.Expiry = empty(portfolio.Expiry)
-                    forward: int256 = 0
-                    ln_forward: int256 = 0
-                    root: int256 = 0
-                    for i: uint256 in range(first, end, bound=32):
-                        position: portfolio.Position = held[i]
-                        if position.expiry != at:
-                            at = position.expiry
-                            expiry = expiries[at]
-                            if expiry.seconds != 0:
-                                forward = expiry.forward
-                                ln_forward = expiry.ln_forward
-                                if factor != WAD:
-                                    forward = self._shocked_forward(expiry.spot, factor, expiry.ratio)
-                                    ln_forward = fixed._ln(forward, expiry.top)
-                                root = expiry.root
-                                if horizon != 0:
-                                    root = fixed._sqrt_years(max(0, expiry.seconds - horizon))
-                        if expiry.seconds == 0:
-                            continue
-                        vol: int256 = position.vol
-                        if shock == margin_policy.UP:
-                            vol = min(rounding._div_up(unsafe_mul(vol, ups[at]), WAD), MAX_VOL)
-                        elif shock == margin_policy.DOWN:
-                            vol = unsafe_div(unsafe_mul(vol, downs[at]), WAD)
-                        moved: int256 = black._unit(
-                            position.is_put,
+            assert from_row < to_row, "risk: no such scenario"
+            to_row = unsafe_add(from_row, 1)
+        to_expiry: uint256 = from_expiry
+        is_live: bool = False
+        for e: uint256 in range(from_expiry, len(expiries), bound=8):
+            if expiries[e].underlying != u:
+                break
+            to_expiry = unsafe_add(e, 1)
+            is_live = is_live or expiries[e].seconds != 0
+        losses: int256[2] = [NOTHING, NOTHING]
+        factor: int256 = 0
+        forwards: int256[8] = empty(int256[8])
+        logarithms: int256[8] = empty(int256[8])
+        for s: uint256 in range(from_row, to_row, bound=40):
+            if not is_live:
+                break
+            row: int256 = rows[s]
+            damping: int256 = (row >> 64) & margin_policy.MASK_64
+            horizon: int256 = (row >> 128) & margin_policy.MASK_32
+            shock: uint256 = convert(row >> 160, uint256)
+            change: int256 = 0
+            if row & margin_policy.MASK_64 != WAD or shock != 0 or horizon != 0:
+                is_same: bool = factor == row & margin_policy.MASK_64
+                factor = row & margin_policy.MASK_64
+                change = mark.live[u]
+                at: uint256 = 0
+                if from_expiry != 0:
+                    at = expiries[unsafe_sub(from_expiry, 1)].end
+                for e: uint256 in range(from_expiry, to_expiry, bound=8):
+                    expiry: portfolio.Expiry = expiries[e]
+                    if expiry.seconds == 0:
+                        at = expiry.end
+                        continue
+                    root: int256 = expiry.root
+                    if horizon != 0:
+                        root = fixed._sqrt_years(max(0, unsafe_sub(expiry.seconds, horizon)))
+                    # Rows of one factor follow each other: their forward is computed once.
+                    if not is_same:
+                        forwards[e] = self._shocked_forward(expiry.spot, factor, expiry.ratio)
+                        logarithms[e] = fixed._ln(forwards[e], expiry.top)
+                    forward: int256 = forwards[e]
+                    ln_forward: int256 = logarithms[e]
+                    for i: uint256 in range(at, expiry.end, bound=32):
+                        leg: portfolio.Leg = legs[i]
+                        near: int256 = 0
+                        far: int256 = 0
+                        decay: int256 = 0
+                        near, far, decay = black._tails(
                             forward,
                             ln_forward,
-                            position.strike,
-                            position.ln_strike,
-                            black._total_vol(vol, root),
-                            0,
-                            0,
-                        ).price
-                        change = unsafe_sub(change, unsafe_mul(position.notional, moved))
-                for party: uint256 in range(2):
-                    loss: int256 = unsafe_mul(
-                        rounding._div_up(change if party == 0 else unsafe_sub(0, change), WAD), damping
-                    )
-                    if loss > losses[party]:
-                        losses[party] = loss
-                        worst.rows[party][u] = s
-                        worst.losses[party][u] = loss
-        first = end
+                            leg.strike,
+                            leg.ln_strike,
+                            unsafe_div(unsafe_mul(vols[unsafe_add(unsafe_mul(3, i), shock)], root), WAD),
+                        )
+                        price: int256 = 0
+                        if near > far:
+                            price = unsafe_sub(near, far) >> black.GUARD_BITS
+                        if leg.is_put:
+                            if forward < leg.strike:
+                                price = unsafe_add(price, unsafe_sub(leg.strike, forward))
+                        elif forward > leg.strike:
+                            price = unsafe_add(price, unsafe_sub(forward, leg.strike))
+                        change = unsafe_sub(change, unsafe_mul(leg.notional, price))
+                    at = expiry.end
+            for party: uint256 in range(2):
+                loss: int256 = unsafe_mul(
+                    rounding._div_up(change if party == 0 else unsafe_sub(0, change), WAD), damping
+                )
+                if loss > losses[party]:
+                    losses[party] = loss
+                    worst.rows[party][u] = s
+                    worst.losses[party][u] = loss
+        from_expiry = to_expiry
     return worst
