@@ -149,7 +149,7 @@ def greeks(
     at: uint256 = 0
     e: uint256 = 0
     for u: uint256 in range(len(spots), bound=4):
-        # At 1e54, truncated once to WAD below.
+        # At 1e54, the carry at 1e36; truncated once to WAD below.
         sums: IRiskEngine.Greeks = empty(IRiskEngine.Greeks)
         for j: uint256 in range(e, len(expiries), bound=8):
             expiry: portfolio.Expiry = expiries[j]
@@ -172,18 +172,21 @@ def greeks(
                 if expiry.seconds != 0:
                     sums.delta = unsafe_add(sums.delta, unsafe_mul(leg.notional, unit.delta))
                     sums.delta_cash = unsafe_add(sums.delta_cash, unsafe_mul(leg.notional, unit.delta_cash))
-                    sums.gamma_cash = unsafe_add(sums.gamma_cash, unsafe_mul(leg.notional, unit.gamma_cash))
+                    # Checked: gamma has no bound at the money in the last second, nor theta.
+                    sums.gamma_cash += leg.notional * unit.gamma_cash
+                    sums.theta += leg.notional * unit.theta
                     sums.vega = unsafe_add(sums.vega, unsafe_mul(leg.notional, unit.vega))
-                    sums.theta = unsafe_add(sums.theta, unsafe_mul(leg.notional, unit.theta))
-                    # Rounded down also where the discount is above 1 and comes down to it. The quotient is exact.
+                    # WAD per unit, rounded down also where the discount is above 1 and comes down to it.
                     carry: int256 = rounding._div_down(
                         unsafe_mul(
                             unsafe_mul(unit.price, unsafe_sub(WAD, expiry.discount)), fixed.SECONDS_PER_YEAR
                         ),
-                        expiry.seconds,
+                        unsafe_mul(expiry.seconds, WAD),
                     )
-                    quantity: int256 = unsafe_div(leg.notional, expiry.discount)
-                    sums.carry = unsafe_add(sums.carry, unsafe_mul(quantity, carry))
+                    # The quotient is the quantity, exactly.
+                    sums.carry = unsafe_add(
+                        sums.carry, unsafe_mul(unsafe_div(leg.notional, expiry.discount), carry)
+                    )
             at = expiry.end
         totals.append(
             IRiskEngine.Greeks(
@@ -192,7 +195,7 @@ def greeks(
                 gamma_cash=unsafe_div(sums.gamma_cash, WAD * WAD),
                 vega=unsafe_div(sums.vega, WAD * WAD),
                 theta=unsafe_div(sums.theta, WAD * WAD),
-                carry=unsafe_div(sums.carry, WAD * WAD),
+                carry=unsafe_div(sums.carry, WAD),
             )
         )
     return per_leg, totals

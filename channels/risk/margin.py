@@ -12,6 +12,7 @@ their payoff no longer moves, so it must neither be stressed nor hedge what stil
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import groupby
 
 from ..model.book import Book
@@ -89,6 +90,30 @@ def scan(live: tuple[Position, ...], policy: MarginPolicy, age: int) -> Scan:
         loss = max(losses)
         worst.append((losses.index(loss), loss))
     return worst[0], worst[1]
+
+
+def scenario_losses(
+    book: Book,
+    witness: Mapping[str, int],
+    policy: MarginPolicy = DEFAULT_POLICY,
+    *,
+    t: int | None = None,
+    spots: Mapping[str, int] | None = None,
+) -> dict[str, tuple[int, int]]:
+    """Return what the row that `witness` names for each underlying costs (party 0, party 1), damped, at 1e54.
+
+    Negative for a gain; underlyings without a live leg are left out. With the worst rows of a report these are the
+    losses of its scan, which is what makes a witness of one row for each underlying prove exactly a breach.
+    """
+    live = [position for position in positions(book, t, spots) if position.is_live]
+    age = 0 if t is None else max(0, t - book.marks.time)
+    losses = {}
+    for name, group in groupby(live, key=lambda p: p.leg.underlying):
+        (_, first), (_, second) = scan(
+            tuple(group), replace(policy, scenarios=(policy.scenarios[witness[name]],)), age
+        )
+        losses[name] = (first, second)
+    return losses
 
 
 def scenario_values(live: tuple[Position, ...], base: int, policy: MarginPolicy, age: int) -> list[int]:

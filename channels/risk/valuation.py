@@ -154,10 +154,11 @@ def greeks_of(held: tuple[Position, ...]) -> tuple[Greeks, ...]:
         if not position.is_live:
             continue
         unit = position.unit
-        discount_carry = unit.price * (WAD - position.discount) * SECONDS_PER_YEAR // position.seconds
+        # Down to WAD before the quantity multiplies it: a second from expiry the product would leave a 256-bit word.
+        carry = unit.price * (WAD - position.discount) * SECONDS_PER_YEAR // (position.seconds * WAD)
         for i, amount in enumerate((unit.delta, unit.delta_cash, unit.gamma_cash, unit.vega, unit.theta)):
             row[i] += position.notional * amount
-        row[5] += position.leg.quantity * discount_carry
+        row[5] += position.leg.quantity * carry * WAD
     return tuple(
         Greeks(underlying, *(div_toward_zero(amount, _1E54_TO_WAD) for amount in row))
         for underlying, row in sums.items()

@@ -11,7 +11,7 @@ from typing import Any
 
 import eth_abi
 from eth_hash.auto import keccak
-from pyrevm import EVM, BlockEnv, CfgEnv, Env
+from pyrevm import EVM, BlockEnv
 
 from adjudicator_contracts import artifact
 from channels.risk import MarginPolicy
@@ -37,7 +37,7 @@ class Engine:
     """A deployed contract without state, called over and over; `gas` is what the last call used, all included."""
 
     def __init__(self, bytecode: bytes, abi: tuple[Mapping[str, Any], ...], arguments: bytes = b"") -> None:
-        self._evm = EVM(env=Env(cfg=CfgEnv(limit_contract_code_size=60000)), spec_id="CANCUN")
+        self._evm = EVM(spec_id="CANCUN")
         self._evm.set_block_env(BlockEnv(number=1, timestamp=1, gas_limit=2 * GAS, basefee=0))
         self.gas = 0
         self._functions = {}
