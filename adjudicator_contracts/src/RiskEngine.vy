@@ -146,7 +146,6 @@ def greeks(
     expiries, legs, mark = portfolio._open(book, spots, settlements, t, margin_policy.GAMMA_MOVE)
     per_leg: DynArray[IRiskEngine.UnitGreeks, 32] = []
     totals: DynArray[IRiskEngine.Greeks, 4] = []
-    at: uint256 = 0
     e: uint256 = 0
     for u: uint256 in range(len(spots), bound=4):
         # At 1e54, the carry at 1e36; truncated once to WAD below.
@@ -156,7 +155,7 @@ def greeks(
             if expiry.underlying != u:
                 break
             e = j + 1
-            for i: uint256 in range(at, expiry.end, bound=32):
+            for i: uint256 in range(expiry.first, expiry.end, bound=32):
                 leg: portfolio.Leg = legs[i]
                 unit: black.Greeks = black._unit(
                     leg.is_put,
@@ -187,7 +186,6 @@ def greeks(
                     sums.carry = unsafe_add(
                         sums.carry, unsafe_mul(unsafe_div(leg.notional, expiry.discount), carry)
                     )
-            at = expiry.end
         totals.append(
             IRiskEngine.Greeks(
                 delta=unsafe_div(sums.delta, WAD * WAD),

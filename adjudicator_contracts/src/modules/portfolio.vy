@@ -28,7 +28,8 @@ MAX_SETTLEMENT: constant(int256) = 2**96
 # What the legs of one expiry share at the moment of valuation.
 struct Expiry:
     underlying: uint256  # index of its spot mark
-    end: uint256  # index after its last leg; the first is where the expiry before it ends
+    first: uint256  # index of its first leg
+    end: uint256  # index after its last
     spot: int256
     seconds: int256  # left, zero where it has passed
     ratio: int256  # converged, as the discount; both 1 where it has passed
@@ -156,6 +157,7 @@ def _open(
                 else:
                     mark.shorts[1] = unsafe_add(mark.shorts[1], unsafe_mul(quantity, expiry.forward))
         self._require(at != first)
+        expiries[e].first = first
         expiries[e].end = at
         mark.worth = unsafe_add(mark.worth, worth)
         if expiry.seconds != 0:

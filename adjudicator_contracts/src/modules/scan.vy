@@ -91,22 +91,19 @@ def _shocked_vols(
     """
     vols: int256[96] = empty(int256[96])
     widening: int256 = self._widening(age)
-    at: uint256 = 0
     for expiry: portfolio.Expiry in expiries:
         if expiry.seconds == 0:
-            at = expiry.end
             continue
         up: int256 = 0
         down: int256 = 0
         up, down = self._bumps(expiry.seconds)
         up = unsafe_add(WAD, rounding._div_up(unsafe_mul(up, widening), WAD))
         down = unsafe_sub(WAD, min(rounding._div_up(unsafe_mul(down, widening), WAD), WAD))
-        for i: uint256 in range(at, expiry.end, bound=32):
+        for i: uint256 in range(expiry.first, expiry.end, bound=32):
             vol: int256 = legs[i].vol
             vols[3 * i] = vol
             vols[3 * i + 1] = min(rounding._div_up(unsafe_mul(vol, up), WAD), MAX_VOL)
             vols[3 * i + 2] = unsafe_div(unsafe_mul(vol, down), WAD)
-        at = expiry.end
     return vols
 
 
@@ -135,18 +132,22 @@ def _worst(
             to_row = unsafe_add(from_row, 1)
         to_expiry: uint256 = from_expiry
         is_live: bool = False
+        # The expiries of this underlying: from `first_expiry` to before `to_expiry`.
         for e: uint256 in range(from_expiry, len(expiries), bound=8):
             if expiries[e].underlying != u:
                 break
             to_expiry = unsafe_add(e, 1)
             is_live = is_live or expiries[e].seconds != 0
+        first_expiry: uint256 = from_expiry
+        from_expiry = to_expiry
+        if not is_live:
+            continue
+
         losses: int256[2] = [NOTHING, NOTHING]
         factor: int256 = 0
         forwards: int256[8] = empty(int256[8])
         logarithms: int256[8] = empty(int256[8])
         for s: uint256 in range(from_row, to_row, bound=40):
-            if not is_live:
-                break
             row: int256 = rows[s]
             damping: int256 = (row >> 64) & margin_policy.MASK_64
             horizon: int256 = (row >> 128) & margin_policy.MASK_32
@@ -156,13 +157,9 @@ def _worst(
                 is_same: bool = factor == row & margin_policy.MASK_64
                 factor = row & margin_policy.MASK_64
                 change = mark.live[u]
-                at: uint256 = 0
-                if from_expiry != 0:
-                    at = expiries[unsafe_sub(from_expiry, 1)].end
-                for e: uint256 in range(from_expiry, to_expiry, bound=8):
+                for e: uint256 in range(first_expiry, to_expiry, bound=8):
                     expiry: portfolio.Expiry = expiries[e]
                     if expiry.seconds == 0:
-                        at = expiry.end
                         continue
                     root: int256 = expiry.root
                     if horizon != 0:
@@ -173,7 +170,7 @@ def _worst(
                         logarithms[e] = fixed._ln(forwards[e], expiry.top)
                     forward: int256 = forwards[e]
                     ln_forward: int256 = logarithms[e]
-                    for i: uint256 in range(at, expiry.end, bound=32):
+                    for i: uint256 in range(expiry.first, expiry.end, bound=32):
                         leg: portfolio.Leg = legs[i]
                         near: int256 = 0
                         far: int256 = 0
@@ -194,7 +191,6 @@ def _worst(
                         elif forward > leg.strike:
                             price = unsafe_add(price, unsafe_sub(forward, leg.strike))
                         change = unsafe_sub(change, unsafe_mul(leg.notional, price))
-                    at = expiry.end
             for party: uint256 in range(2):
                 loss: int256 = unsafe_mul(
                     rounding._div_up(change if party == 0 else unsafe_sub(0, change), WAD), damping
@@ -203,5 +199,4 @@ def _worst(
                     losses[party] = loss
                     worst.rows[party][u] = s
                     worst.losses[party][u] = loss
-        from_expiry = to_expiry
     return worst
