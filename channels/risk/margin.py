@@ -109,9 +109,7 @@ def scenario_losses(
     age = 0 if t is None else max(0, t - book.marks.time)
     losses = {}
     for name, group in groupby(live, key=lambda p: p.leg.underlying):
-        (_, first), (_, second) = scan(
-            tuple(group), replace(policy, scenarios=(policy.scenarios[witness[name]],)), age
-        )
+        (_, first), (_, second) = scan(tuple(group), replace(policy, scenarios=(policy.scenarios[witness[name]],)), age)
         losses[name] = (first, second)
     return losses
 

@@ -1,4 +1,4 @@
-"""Random books, moments and policies for the engine's differential test: all inside the protocol, most of them at its edges.
+"""Random books, moments and policies for the differential test: inside the protocol, most of them at its edges.
 
 A case is a function of its seed alone, so that a mismatch is replayed by one number:
 
@@ -90,7 +90,7 @@ POLICIES = (DEFAULT_POLICY, WIDEST, NARROW, random_policy(Random(7)))
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What one engine call is told; spots and settlements in the order of the book's marks, `witness` a row for each spot."""
+    """What one engine call is told; spots and settlements in the order of the book's marks, `witness` a row a spot."""
 
     book: Book
     cash: tuple[int, int]
@@ -117,7 +117,9 @@ def magnitude(dice: Random, high: int) -> int:
 def price_near(dice: Random, centre: int) -> int:
     """A price: usually within a factor of four of `centre`, sometimes at it, sometimes anywhere."""
     if centre and dice.random() < 0.75:
-        return min(MAX_PRICE, max(1, centre * dice.choice((1000, dice.randint(700, 1400), dice.randint(250, 4000))) // 1000))
+        return min(
+            MAX_PRICE, max(1, centre * dice.choice((1000, dice.randint(700, 1400), dice.randint(250, 4000))) // 1000)
+        )
     return dice.choice((1, 2, WAD, MAX_PRICE - 1, MAX_PRICE, magnitude(dice, MAX_PRICE), magnitude(dice, MAX_PRICE)))
 
 
@@ -137,7 +139,7 @@ def quantity(dice: Random) -> int:
 
 
 def random_book(dice: Random) -> Book:
-    """One to thirty-two legs on one to four underlyings and up to eight expiries; a third of the books are of the full size."""
+    """One to thirty-two legs on one to four underlyings and up to eight expiries; a third of the books are full."""
     names = sorted(dice.sample(NAMES, dice.randint(1, MAX_UNDERLYINGS)))
     spots = {name: price_near(dice, dice.choice((3000 * WAD, 0))) for name in names}
     pairs = sorted(

@@ -1,4 +1,4 @@
-"""The policy in the engine: what the library accepts deploys, is read back and has its hash; what it refuses does not deploy."""
+"""The policy in the engine: what the library accepts deploys, reads back and has its hash; what it refuses does not."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.contracts.engine_world import Engine, Reverted
 
 SOURCES = Path(__file__).parents[2] / "adjudicator_contracts" / "src"
 WORD = 32
-NAMES = (
-    ["scan_initial", "scan_maintenance", "delta_charge", "gamma_charge", "gamma_move", "vega_charge", "short_charge"]
-    + ["vol_max_age", "vol_stale_per_hour", "independent 0", "independent 1", "threshold 0", "threshold 1"]
-    + ["minimum_transfer", "transfer_rounding", "bump_count"]
-)
+NAMES = [
+    *("scan_initial", "scan_maintenance", "delta_charge", "gamma_charge", "gamma_move", "vega_charge", "short_charge"),
+    *("vol_max_age", "vol_stale_per_hour", "independent 0", "independent 1", "threshold 0", "threshold 1"),
+    *("minimum_transfer", "transfer_rounding", "bump_count"),
+]
 BUMPS_AT = len(NAMES)
 SCENARIOS_AT = BUMPS_AT + 36 + 1
 
@@ -42,7 +42,9 @@ def refused(numbers: list[int]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("policy", [*POLICIES, *(random_policy(Random(seed)) for seed in range(20))], ids=lambda p: p.hash.hex()[:8])
+@pytest.mark.parametrize(
+    "policy", [*POLICIES, *(random_policy(Random(seed)) for seed in range(20))], ids=lambda p: p.hash.hex()[:8]
+)
 def test_the_hash_is_the_librarys_and_every_number_reads_back(policy: MarginPolicy) -> None:
     engine = Engine.deployed(policy)
     assert engine("policy") == policy.hash

@@ -1,4 +1,4 @@
-"""Hostile input to the engine: it answers what the library answers, or reverts; it never returns a number of its own."""
+"""Hostile input to the engine: it answers what the library answers, or reverts; it never has a number of its own."""
 
 from __future__ import annotations
 
@@ -124,7 +124,10 @@ def test_malformed_book_bytes_revert_and_the_library_refuses_them_too(engine: En
         decode_book(encoded)
     for spots, settlements in ((SPOTS, NONE), ([], []), ([WAD] * 4, [0] * 8)):
         assert reason(engine, "value", encoded, spots, settlements, NOW) in ("book: invalid", "", "risk: misaligned")
-    assert reason(engine, "value", encoded, SPOTS, NONE, NOW) != "risk: misaligned" or name in ("no spots", "five spots")
+    assert reason(engine, "value", encoded, SPOTS, NONE, NOW) != "risk: misaligned" or name in (
+        "no spots",
+        "five spots",
+    )
 
 
 def test_the_book_itself_passes(engine: Engine) -> None:
@@ -165,8 +168,16 @@ def test_bytes_with_flipped_bits_agree_or_revert(engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     ("spots", "settlements", "witness"),
-    [([], NONE, [0, 0]), (SPOTS[:1], NONE, [0, 0]), (SPOTS + SPOTS, NONE, [0, 0]), (SPOTS, [], [0, 0]), (SPOTS, [0] * 4, [0, 0]), (SPOTS, NONE, []), (SPOTS, NONE, [0])],
-)  # fmt: skip
+    [
+        ([], NONE, [0, 0]),
+        (SPOTS[:1], NONE, [0, 0]),
+        (SPOTS + SPOTS, NONE, [0, 0]),
+        (SPOTS, [], [0, 0]),
+        (SPOTS, [0] * 4, [0, 0]),
+        (SPOTS, NONE, []),
+        (SPOTS, NONE, [0]),
+    ],
+)
 def test_arrays_of_another_length_are_misaligned(
     engine: Engine, spots: list[int], settlements: list[int], witness: list[int]
 ) -> None:
@@ -235,8 +246,17 @@ class Out:
 
 @pytest.mark.parametrize(
     "option",
-    [Out(kind=2), Out(forward=0), Out(forward=2**92 + 1), Out(strike=0), Out(strike=2**255), Out(vol=8 * WAD + 1), Out(vol=2**255), Out(seconds=3650 * DAY + 1)],
-)  # fmt: skip
+    [
+        Out(kind=2),
+        Out(forward=0),
+        Out(forward=2**92 + 1),
+        Out(strike=0),
+        Out(strike=2**255),
+        Out(vol=8 * WAD + 1),
+        Out(vol=2**255),
+        Out(seconds=3650 * DAY + 1),
+    ],
+)
 def test_single_options_out_of_bounds(engine: Engine, option: Out) -> None:
     assert len(engine("units", [Out().row()])) == 1
     assert reason(engine, "units", [Out().row(), option.row()]) == "risk: out of bounds"
@@ -245,7 +265,9 @@ def test_single_options_out_of_bounds(engine: Engine, option: Out) -> None:
 def test_the_law_notices_a_different_policy_spot_time_and_volatility() -> None:
     """Break each input of one side only: the comparison must fail, or it compares nothing."""
     engine = Engine.deployed(DEFAULT_POLICY)
-    case = replace(random_case(0), book=BOOK, spots=tuple(SPOTS), settlements=(0, 0, 0), t=NOW, witness=(0, 0), policy=0)
+    case = replace(
+        random_case(0), book=BOOK, spots=tuple(SPOTS), settlements=(0, 0, 0), t=NOW, witness=(0, 0), policy=0
+    )
     assert check_case(engine, case) > 50
     for other in (replace(case, policy=3), replace(case, policy=2)):
         with pytest.raises(AssertionError):

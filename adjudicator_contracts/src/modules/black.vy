@@ -16,7 +16,6 @@
 from . import fixed
 
 WAD: constant(int256) = 10**18
-WAD_SIGNED: constant(int256) = 10**18
 # Where a tail ends: N(-10) is 7.6e-24.
 LIMIT_Q72: constant(int256) = 10 * 2**72
 # Extra bits below 1e-18 that near, far and density carry until the one final rounding.
@@ -33,15 +32,6 @@ struct Greeks:
     gamma_cash: int256  # F² * gamma
     vega: int256  # per 1.00 of volatility
     theta: int256  # per 365-day year at constant forward
-
-
-@internal
-@pure
-def _total_vol(vol: int256, root: int256) -> int256:
-    """
-    @notice w = vol * sqrt(tau) in Q100, rounded down; at most 25.3.
-    """
-    return unsafe_div(unsafe_mul(vol, root), WAD)
 
 
 @internal

@@ -2,7 +2,8 @@
 """
 @title fixed
 @license MIT
-@notice Logarithm, exponential and normal tail in binary fixed point: the steps of `docs/risk.md` §1, bit for bit.
+@notice Logarithm and square root of time in binary fixed point, and the constants of exponential and normal tail (`black` uses
+        them): the steps of `docs/risk.md` §1, bit for bit.
 @dev "Qn" means scaled by 2**n. `>>` on int256 is the arithmetic shift, which rounds toward minus infinity; every division is
      of non-negative numbers. The arithmetic is unchecked because no intermediate can reach 2**255: the bounds stand in
      `channels/risk/fixed.py`, the reference, and `tests/unit/risk/test_bounds.py` proves them on intervals over the whole
@@ -57,6 +58,7 @@ TAIL_Q2: constant(int256) = 1797907508608168769109586050355945990645970682700687
 TAIL_Q1: constant(int256) = 43843944529651478335372858452408879080727610228
 TAIL_Q0: constant(int256) = 107839786668602559178668060348078522694548577690162289924414440996864
 
+# What makes a shift by 144 round to the nearest.
 HALF_Q144: constant(int256) = 2**143
 
 

@@ -7,7 +7,6 @@
      dividends stay below 2**251 (`docs/risk.md` §2 and §3).
 """
 
-WAD: constant(int256) = 10**18
 SCALE_DIGITS: constant(uint8) = 54
 MAX_DECIMALS: constant(uint8) = 18
 
