@@ -6,8 +6,9 @@
 @license MIT
 @notice What a book is worth, and the margin it needs: the integers of `channels.risk`, on-chain.
 @dev No storage, no owner; the policy is in the code. What callers must know stands in `IRiskEngine`, the order of evaluation in
-     `docs/risk.md`. One module per topic: `fixed` (logarithm, exponential, normal tail), `black` (one option), `portfolio`
-     (book bytes to priced legs), `scan` (scenarios), `charges` (replacement cost), `margin_policy` (the policy).
+     `docs/risk.md`. One module per topic: `fixed` (logarithm, root, constants), `black` (one option), `schedule` (spot and expiry
+     marks at a moment), `portfolio` (book bytes to priced legs), `shocks` and `scan` (scenarios), `charges` (replacement cost),
+     `margin_policy` (the policy).
 """
 
 from interfaces import IRiskEngine
@@ -19,12 +20,15 @@ from modules import payoff
 from modules import portfolio
 from modules import rounding
 from modules import scan
+from modules import schedule
+from modules import shocks
 
 implements: IRiskEngine
 
 initializes: margin_policy
 initializes: charges[margin_policy := margin_policy]
-initializes: scan[margin_policy := margin_policy]
+initializes: shocks[margin_policy := margin_policy]
+initializes: scan[margin_policy := margin_policy, shocks := shocks]
 
 WAD: constant(int256) = 10**18
 
@@ -94,10 +98,10 @@ def units(options: DynArray[IRiskEngine.Option, 32]) -> DynArray[IRiskEngine.Uni
     found: DynArray[IRiskEngine.UnitGreeks, 32] = []
     for option: IRiskEngine.Option in options:
         assert option.kind <= payoff.PUT, "risk: out of bounds"
-        assert option.forward != 0 and option.forward <= convert(portfolio.MAX_PRICE, uint256), "risk: out of bounds"
-        assert option.strike != 0 and option.strike <= convert(portfolio.MAX_PRICE, uint256), "risk: out of bounds"
+        assert option.forward != 0 and option.forward <= convert(schedule.MAX_PRICE, uint256), "risk: out of bounds"
+        assert option.strike != 0 and option.strike <= convert(schedule.MAX_PRICE, uint256), "risk: out of bounds"
         assert option.vol <= convert(portfolio.MAX_VOL, uint256), "risk: out of bounds"
-        assert option.seconds <= convert(portfolio.MAX_TENOR, uint256), "risk: out of bounds"
+        assert option.seconds <= convert(schedule.MAX_TENOR, uint256), "risk: out of bounds"
         forward: int256 = convert(option.forward, int256)
         strike: int256 = convert(option.strike, int256)
         seconds: int256 = convert(option.seconds, int256)
@@ -140,7 +144,7 @@ def greeks(
     """
     @notice See `IRiskEngine.greeks`.
     """
-    expiries: DynArray[portfolio.Expiry, 8] = []
+    expiries: DynArray[schedule.Expiry, 8] = []
     legs: DynArray[portfolio.Leg, 32] = []
     mark: portfolio.Mark = empty(portfolio.Mark)
     expiries, legs, mark = portfolio._open(book, spots, settlements, t, margin_policy.GAMMA_MOVE)
@@ -151,7 +155,7 @@ def greeks(
         # At 1e54, the carry at 1e36; truncated once to WAD below.
         sums: IRiskEngine.Greeks = empty(IRiskEngine.Greeks)
         for j: uint256 in range(e, len(expiries), bound=8):
-            expiry: portfolio.Expiry = expiries[j]
+            expiry: schedule.Expiry = expiries[j]
             if expiry.underlying != u:
                 break
             e = j + 1
@@ -368,7 +372,7 @@ def _assess(
     @notice Price the book and look at the given scenarios; `unit` is one token unit at 1e54.
     """
     found: Assessment = empty(Assessment)
-    expiries: DynArray[portfolio.Expiry, 8] = []
+    expiries: DynArray[schedule.Expiry, 8] = []
     legs: DynArray[portfolio.Leg, 32] = []
     expiries, legs, found.mark = portfolio._open(book, spots, settlements, t, margin_policy.GAMMA_MOVE)
     found.charges = charges._charges(found.mark, unit)
