@@ -17,7 +17,7 @@ __all__ = ["Artifact", "Immutable", "artifact", "artifact_names"]
 
 @dataclass(frozen=True, slots=True)
 class Immutable:
-    """One value that the constructor appends to the code: its bytes begin `offset` after the end of the runtime code."""
+    """A value that the constructor appends to the code: its bytes begin `offset` after the end of the runtime."""
 
     name: str
     offset: int
@@ -29,8 +29,8 @@ class Artifact:
     """One compiled contract.
 
     `bytecode` is what a deployment transaction carries (constructor arguments follow it); `runtime` is the code it
-    leaves behind, without the immutables, and `runtime_hash` its keccak256. `source_hash` covers the contract and all it
-    imports; `compiler` and `settings` say how to get the same bytes again.
+    leaves behind, without the immutables, and `runtime_hash` its keccak256. `source_hash` covers the contract and
+    all it imports; `compiler` and `settings` say how to get the same bytes again.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Artifact:
         return len(code) == len(self.runtime) + end and code.startswith(self.runtime)
 
     def immutable(self, code: bytes, name: str) -> bytes:
-        """Return the bytes of the immutable `name` in deployed `code`; KeyError if the contract has none of that name."""
+        """Return the bytes of the immutable `name` in deployed `code`; KeyError if the contract has none such."""
         for value in self.immutables:
             if value.name == name:
                 start = len(self.runtime) + value.offset

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from .chain.client import Web3Chain as Web3Chain
     from .chain.local import LocalChain as LocalChain
     from .core.channel import MarkPolicy as MarkPolicy
+    from .core.commands import Effect as Effect, Notify as Notify, Persist as Persist, Send as Send
+    from .core.events import DepositConfirmed as DepositConfirmed
+    from .core.facts import DepositSeen as DepositSeen
+    from .core.machine import open_channel as open_channel, replay as replay
     from .core.notices import (
         Challenged as Challenged,
         ChannelClosed as ChannelClosed,
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from .errors import (
         ChainError as ChainError,
         ChannelError as ChannelError,
+        DealDeclined as DealDeclined,
         LocalError as LocalError,
         MarginShortfall as MarginShortfall,
         PeerUnresponsive as PeerUnresponsive,
@@ -58,6 +63,7 @@ if TYPE_CHECKING:
         Address as Address,
         Agreed as Agreed,
         Book as Book,
+        ChannelId as ChannelId,
         Close as Close,
         Deployment as Deployment,
         HalfSigned as HalfSigned,
@@ -79,25 +85,42 @@ if TYPE_CHECKING:
     from .runtime.live import LiveChannel as LiveChannel, WhatIf as WhatIf
     from .runtime.node import Node as Node, open_node as open_node
     from .seal import Signer as Signer
-    from .session import Market as Market, Seat as Seat, Session as Session
+    from .session import (
+        Deal as Deal,
+        FairDeal as FairDeal,
+        Hangup as Hangup,
+        Market as Market,
+        Offer as Offer,
+        PeerKnown as PeerKnown,
+        Reply as Reply,
+        Role as Role,
+        Routed as Routed,
+        Seat as Seat,
+        Session as Session,
+        any_deal as any_deal,
+    )
     from .store import MemoryStore as MemoryStore, SqliteStore as SqliteStore
 
 _PLACES = {
     "chain.client": ("Web3Chain",),
     "chain.local": ("LocalChain",),
     "core.channel": ("MarkPolicy",),
+    "core.commands": ("Effect", "Notify", "Persist", "Send"),
+    "core.events": ("DepositConfirmed",),
+    "core.facts": ("DepositSeen",),
+    "core.machine": ("open_channel", "replay"),
     "core.notices": (
         "Challenged", "ChannelClosed", "ChannelOpened", "DataLoss", "Deposited", "DisputeEnded", "Notice", "PaidOut",
         "PeerRefused", "Registered", "SettlementFixed", "Settling", "TurnArrived", "Updated", "WeRefused",
     ),
     "core.phases": ("Phase",),
     "errors": (
-        "ChainError", "ChannelError", "LocalError", "MarginShortfall", "PeerUnresponsive", "ProposalRejected",
-        "RuleViolation", "StoreError", "TermsRefused",
+        "ChainError", "ChannelError", "DealDeclined", "LocalError", "MarginShortfall", "PeerUnresponsive",
+        "ProposalRejected", "RuleViolation", "StoreError", "TermsRefused",
     ),
     "model": (
-        "Acknowledge", "Address", "Agreed", "Book", "Close", "Deployment", "HalfSigned", "Leg", "Mark", "Marks",
-        "OptionKind", "Party", "Reopen", "SettleExpiry", "State", "Terms", "Trade", "Withdraw",
+        "Acknowledge", "Address", "Agreed", "Book", "ChannelId", "Close", "Deployment", "HalfSigned", "Leg", "Mark",
+        "Marks", "OptionKind", "Party", "Reopen", "SettleExpiry", "State", "Terms", "Trade", "Withdraw",
     ),
     "risk": ("DEFAULT_POLICY", "MarginPolicy", "MarginReport"),
     "runtime.config": ("NodeConfig",),
@@ -105,7 +128,10 @@ _PLACES = {
     "runtime.live": ("LiveChannel", "WhatIf"),
     "runtime.node": ("Node", "open_node"),
     "seal": ("Signer",),
-    "session": ("Market", "Seat", "Session"),
+    "session": (
+        "Deal", "FairDeal", "Hangup", "Market", "Offer", "PeerKnown", "Reply", "Role", "Routed", "Seat", "Session",
+        "any_deal",
+    ),
     "store": ("MemoryStore", "SqliteStore"),
 }  # fmt: skip
 _HOME = {name: place for place, names in _PLACES.items() for name in names}

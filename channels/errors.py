@@ -394,6 +394,15 @@ class ReduceOnly(RuleViolation):
 
 
 @dataclass(eq=False)
+class DealDeclined(RuleViolation):
+    """The owner does not want a trade or a close at that price."""
+
+    detail: str
+    code: ClassVar[str] = "deal: declined"
+    text: ClassVar[str] = "the deal is declined: {detail}"
+
+
+@dataclass(eq=False)
 class MarkRefused(RuleViolation):
     """A mark outside what the mark policy accepts."""
 

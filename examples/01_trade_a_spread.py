@@ -90,7 +90,7 @@ async def main() -> None:
         # Trade: ten 2400/2600 call spreads, for a premium that we pay. Positive quantities are bought by us.
         spread = channel.trade(
             [Leg.call("ETH/USD", EXPIRY, 2400, quantity=10), Leg.call("ETH/USD", EXPIRY, 2600, quantity=-10)],
-            premium="412.50",
+            premium="470",
         )
         preview = channel.what_if(spread)  # nothing is signed
         print(

@@ -16,25 +16,33 @@ from channels import (
     DEFAULT_POLICY,
     Acknowledge,
     Address,
+    ChannelId,
     Deployment,
+    DepositConfirmed,
+    DepositSeen,
+    Effect,
+    Hangup,
     Leg,
     MarginShortfall,
     MarkPolicy,
     Marks,
     MemoryStore,
+    Notify,
     Party,
+    PeerKnown,
+    Persist,
+    Reply,
+    Role,
+    Routed,
     Seat,
+    Send,
     Session,
     Signer,
     Terms,
     Trade,
+    open_channel,
+    replay,
 )
-from channels.core.commands import Effect, Notify, Persist, Send
-from channels.core.events import DepositConfirmed
-from channels.core.facts import DepositSeen
-from channels.core.machine import open_channel, replay
-from channels.model import ChannelId
-from channels.session import Hangup, PeerKnown, Reply, Role, Routed
 
 NOW = 1_704_700_800  # 2024-01-08 08:00 UTC: time is handed in, like everything else from outside
 ALICE, BOB = sorted((Signer(b"\1" * 32), Signer(b"\2" * 32)), key=lambda key: key.address)
@@ -130,7 +138,7 @@ def main() -> None:
         Leg.call("ETH/USD", "2024-01-26", 2400, quantity=10),
         Leg.call("ETH/USD", "2024-01-26", 2600, quantity=-10),
     )
-    trade = Trade(legs, 412_500_000, market(legs, NOW))
+    trade = Trade(legs, 466_000_000, market(legs, NOW))
     alice.carry_out(seat.propose((trade,), salt=b"2" * 32, now=NOW))
     exchange(alice, bob)
 

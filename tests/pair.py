@@ -1,8 +1,8 @@
 """Two parties with everything real between them: an embedded EVM, two stores, two nodes, one TCP connection.
 
-    async with opened_pair() as pair:
-        await pair.fund(10_000, 10_000)
-        await pair.alice.channel.propose(pair.alice.channel.trade([...], premium=5))
+async with opened_pair() as pair:
+    await pair.fund(10_000, 10_000)
+    await pair.alice.channel.propose(pair.alice.channel.trade([...], premium=5))
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from channels.risk import DEFAULT_POLICY
 from channels.runtime.config import NodeConfig
 from channels.runtime.live import LiveChannel
 from channels.runtime.node import Node, open_node
+from channels.session import any_deal
 from channels.store import MemoryStore, Store
 
 from . import roles
@@ -143,7 +144,13 @@ async def opened_pair(
             client = local.client(role.signer, tokens=1_000_000 * roles.UNIT)
             config = config_for(local, **(changes or {}))
             node = open_node(
-                role.signer, store=store, chain=client, market=desk, config=config, clock=lambda: local.now
+                role.signer,
+                store=store,
+                chain=client,
+                market=desk,
+                deal=any_deal,
+                config=config,
+                clock=lambda: local.now,
             )
             nodes.append(await stack.enter_async_context(node))
         one, other = nodes

@@ -25,6 +25,7 @@ from channels.core.notices import Notice
 from channels.model import (
     Acknowledge,
     Agreed,
+    HalfSigned,
     Leg,
     Mark,
     Marks,
@@ -37,8 +38,7 @@ from channels.model import (
     net,
 )
 from channels.risk import DEFAULT_POLICY
-from channels.seal import state_digest
-from channels.session import Hangup, Reply, Role as End, Routed, Seat, Session
+from channels.session import Deal, Hangup, Reply, Role as End, Routed, Seat, Session, any_deal
 from channels.store import MemoryStore
 from channels.wire import messages as m
 from tests.roles import DEPLOYMENT, NOW, PARTIES, TERMS, UNIT, Role
@@ -63,14 +63,17 @@ class Side:
     role: Role
     me: Party
     market: Callable[[tuple[Leg, ...], int], Marks | None]
+    deal: Deal = field(default=any_deal, kw_only=True)
     store: MemoryStore = field(default_factory=MemoryStore)
     seats: dict[Any, Seat] = field(default_factory=dict)
     session: Session | None = None
     transit: deque[bytes] = field(default_factory=deque)
     notices: list[Notice] = field(default_factory=list)
     hangups: list[Hangup] = field(default_factory=list)
-    signed: dict[int, bytes] = field(default_factory=dict)
-    """Digest by version, of every signature that ever left or was journalled."""
+    signed: dict[int, HalfSigned] = field(default_factory=dict)
+    """By version, everything this side ever journalled as signed."""
+    held: int = 0
+    """The highest version it ever journalled with both signatures."""
     heard: int = 0
     """How many of the chain's facts this side has heard."""
     fuse: int | None = None
@@ -91,7 +94,8 @@ class Joined:
     def __init__(self, terms: Terms = TERMS, *, opened: bool = True) -> None:
         self.terms, self.now, self.spot, self.vol = terms, NOW, "2300", "0.6"
         self.id = terms.channel_id(DEPLOYMENT)
-        self.facts: list[f.ChainFact] = []
+        self.history: list[tuple[Side, bytes]] = []
+        """Every frame that ever arrived, and where."""
         self.alice, self.bob = (Side(role, party, self.view) for role, party in zip(PARTIES, Party, strict=True))
         if opened:
             self.connect()
@@ -132,13 +136,13 @@ class Joined:
     def opener(self, side: Side) -> Callable[..., tuple[Seat, list[Effect]]]:
         def accept(deployment: Any, terms: Terms) -> tuple[Seat, list[Effect]]:
             made = open_channel(deployment, terms, side.me, DEFAULT_POLICY, MARK_POLICY, initiated=False)
-            return Seat(made.channel, side.role.signer, side.market), list(made.commands)  # type: ignore[arg-type]
+            return Seat(made.channel, side.role.signer, side.market, side.deal), list(made.commands)  # type: ignore[arg-type]
 
         return accept
 
     def open(self, side: Side) -> None:
         made = open_channel(DEPLOYMENT, self.terms, side.me, DEFAULT_POLICY, MARK_POLICY, initiated=True)
-        side.seats[self.id] = Seat(made.channel, side.role.signer, side.market)
+        side.seats[self.id] = Seat(made.channel, side.role.signer, side.market, side.deal)
         self.carry(side, made.commands)
 
     @property
@@ -153,7 +157,9 @@ class Joined:
 
     def deliver(self, side: Side, frames: int = 1) -> list[Any]:
         """Let the next frames arrive, in one piece."""
-        data = b"".join(side.transit.popleft() for _ in range(min(frames, len(side.transit))))
+        arrived = [side.transit.popleft() for _ in range(min(frames, len(side.transit)))]
+        self.history += [(side, frame) for frame in arrived]
+        data = b"".join(arrived)
         return self.feed(side, data)
 
     def feed(self, side: Side, data: bytes) -> list[Any]:
@@ -198,10 +204,7 @@ class Joined:
                 side.fuse -= 1
             if isinstance(effect, Persist):
                 side.store.append(self.id, [effect.record])
-                if isinstance(effect.record, r.Signed):
-                    self._note(
-                        side, effect.record.half.state.version, state_digest(DEPLOYMENT, effect.record.half.state)
-                    )
+                self._note(side, effect.record)
             elif isinstance(effect, Send):
                 self._check_signatures(side, effect.message)
                 if self.connected:
@@ -209,20 +212,22 @@ class Joined:
             else:
                 side.notices.append(effect.notice)
 
-    def _note(self, side: Side, version: int, digest: bytes) -> None:
-        assert side.signed.setdefault(version, digest) == digest, f"version {version} is signed twice"
+    def _note(self, side: Side, record: r.Record) -> None:
+        if isinstance(record, r.Signed):
+            half = record.half
+            known = side.signed.setdefault(half.state.version, half)
+            assert known.state == half.state, f"version {half.state.version} is signed twice"
+        elif isinstance(record, r.StateAgreed):
+            side.held = max(side.held, record.agreed.version)
 
     def _check_signatures(self, side: Side, message: m.Message) -> None:
         """Whatever leaves was journalled before, under this version and no other state."""
-        journalled = {
-            rec.half.state.version: rec.half for rec in side.store.records(self.id) if isinstance(rec, r.Signed)
-        }
         if isinstance(message, m.Propose | m.Accept):
-            assert journalled[message.version].signature == message.signature, "said before it was durable"
+            assert side.signed[message.version].signature == message.signature, "said before it was durable"
         elif isinstance(message, m.Resume) and message.agreed is not None:
-            held = message.agreed
-            assert journalled[held.version].state == held.state
-            assert held.signatures[side.me] == journalled[held.version].signature
+            shown = message.agreed
+            assert side.signed[shown.version].state == shown.state
+            assert shown.signatures[side.me] == side.signed[shown.version].signature
 
     def act(self, side: Side, event: e.Event) -> None:
         self.carry(side, side.seat.act(event))
@@ -235,7 +240,7 @@ class Joined:
         side.seats.clear()
         if records:
             channel = replay(records, DEFAULT_POLICY, MARK_POLICY)
-            side.seats[self.id] = Seat(channel, side.role.signer, side.market)
+            side.seats[self.id] = Seat(channel, side.role.signer, side.market, side.deal)
             side.heard = 0
 
     def reconnect(self) -> None:
@@ -321,6 +326,11 @@ def durable(channel: Channel) -> tuple[Any, ...]:
         channel.frozen,
         replace(channel.chain, time=0),
     )
+
+
+def replayed(side: Side) -> Channel:
+    """The channel that the side's journal describes."""
+    return replay(side.store.records(side.channel.id), DEFAULT_POLICY, MARK_POLICY)
 
 
 def kinds(notices: Iterable[Notice]) -> Counter[str]:

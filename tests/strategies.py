@@ -148,6 +148,7 @@ journal_records: st.SearchStrategy[Any] = st.one_of(
     st.builds(records.StateAgreed, agreed_states, st.just(()) | batches),
     st.builds(records.TurnMoved, words64),
     st.builds(records.ChainSaid, chain_facts),
+    st.builds(records.BookRecalled, books()),
     st.builds(records.SigningFrozen, words64),
 )
 deployments = st.builds(Deployment, st.integers(1, 2**64 - 1), st.binary(min_size=20, max_size=20).map(Address))

@@ -1,6 +1,5 @@
 # pragma version 0.4.3
 # pragma evm-version cancun
-# pragma optimize gas
 # pragma nonreentrancy on
 """
 @title Adjudicator
@@ -13,6 +12,7 @@
 """
 
 from interfaces import IAdjudicator
+from modules import errors
 from modules import ledger
 from modules import payoff
 from modules import prices
@@ -58,17 +58,17 @@ def deposit(terms: IAdjudicator.Terms, party: uint8, amount: uint256):
     @notice See `IAdjudicator.deposit`.
     """
     channel: bytes32 = state_hash._channel(terms)
-    assert life._unpack(self.slots[channel]).closed == 0, "adjudicator: closed"
-    assert party < 2, "adjudicator: no such party"
-    assert amount != 0, "adjudicator: zero amount"
+    errors._require(life._unpack(self.slots[channel]).closed == 0, "adjudicator: closed")
+    errors._require(party < 2, "adjudicator: no such party")
+    errors._require(amount != 0, "adjudicator: zero amount")
     before: uint256 = self.deposits[channel]
     if before == 0:
         terms_rules._check_new(terms)
 
     totals: uint256[2] = ledger._unpack(before, 0).deposits
-    assert amount < convert(state_rules.LIMIT, uint256), "adjudicator: deposit too large"
+    # Room is positive, so an amount beyond every bound cannot wrap around it.
+    errors._require(amount < state_rules.LIMIT - totals[party], "adjudicator: deposit too large")
     totals[party] += amount
-    assert totals[party] < convert(state_rules.LIMIT, uint256), "adjudicator: deposit too large"
 
     self.deposits[channel] = ledger._pack(totals)
     log IAdjudicator.Deposited(channel=channel, party=party, amount=amount, total=totals[party])
@@ -88,13 +88,14 @@ def checkpoint(terms: IAdjudicator.Terms, state: IAdjudicator.State, sig0: Bytes
     state_digest: bytes32 = self._require_agreed(channel, terms, slot, state, sig0, sig1)
     book: ledger.Ledger = self._ledger(channel)
     if slot.deadline == 0:
-        assert state.intent == state_rules.OPERATE, "adjudicator: only an operate state while open"
+        errors._require(state.intent == state_rules.OPERATE, "adjudicator: only an operate state while open")
     else:
-        assert state.intent == state_rules.REOPEN, "adjudicator: only a reopen ends a dispute"
-        assert (
+        errors._require(state.intent == state_rules.REOPEN, "adjudicator: only a reopen ends a dispute")
+        errors._require(
             book.paid[0] <= convert(state.withdrawal0, uint256)
-            and book.paid[1] <= convert(state.withdrawal1, uint256)
-        ), "adjudicator: reopen misses a payment"
+            and book.paid[1] <= convert(state.withdrawal1, uint256),
+            "adjudicator: reopen misses a payment",
+        )
         slot.deadline = 0
         slot.cure_deadline_0 = 0
         slot.cure_deadline_1 = 0
@@ -113,10 +114,10 @@ def challenge(terms: IAdjudicator.Terms, state: IAdjudicator.State, sig0: Bytes[
     if slot.deadline == 0:
         self._require_side(terms)
     else:
-        assert block.timestamp < slot.deadline, "adjudicator: deadline passed"
+        errors._require(block.timestamp < slot.deadline, "adjudicator: deadline passed")
     if slot.deadline != 0 or self.registered[channel] != state_digest:
         self._require_agreed(channel, terms, slot, state, sig0, sig1)
-        assert state.intent == state_rules.OPERATE, "adjudicator: only an operate state in a challenge"
+        errors._require(state.intent == state_rules.OPERATE, "adjudicator: only an operate state in a challenge")
     if slot.deadline == 0:
         slot.deadline = block.timestamp + convert(terms.challenge_period, uint256)
 
@@ -130,7 +131,7 @@ def challenge_unsigned(terms: IAdjudicator.Terms):
     """
     channel: bytes32 = state_hash._channel(terms)
     slot: life.Slot = self._live_slot(channel, terms)
-    assert slot.version == 0 and slot.deadline == 0, "adjudicator: something is registered"
+    errors._require(slot.version == 0 and slot.deadline == 0, "adjudicator: something is registered")
     self._require_side(terms)
 
     nothing: IAdjudicator.State = empty(IAdjudicator.State)
@@ -148,7 +149,7 @@ def close(terms: IAdjudicator.Terms, state: IAdjudicator.State, sig0: Bytes[65],
     channel: bytes32 = state_hash._channel(terms)
     slot: life.Slot = self._live_slot(channel, terms)
     self._require_agreed(channel, terms, slot, state, sig0, sig1)
-    assert state.intent == state_rules.CLOSE, "adjudicator: not a close state"
+    errors._require(state.intent == state_rules.CLOSE, "adjudicator: not a close state")
 
     self._close(channel, terms, slot, state, 0)
 
@@ -171,13 +172,14 @@ def pin(
     slot: life.Slot = self._live_slot(channel, terms)
     self._require_registered(channel, state)
     contents: payoff.Book = self._open_book(state, book)
-    assert payoff._contains(contents, underlying, expiry), "adjudicator: no such leg"
-    assert block.timestamp >= convert(expiry, uint256), "adjudicator: not expired"
+    errors._require(payoff._contains(contents, underlying, convert(expiry, uint256)), "adjudicator: no such leg")
+    errors._require(block.timestamp >= convert(expiry, uint256), "adjudicator: not expired")
     pin_key: bytes32 = self._pin_key(channel, underlying, expiry)
-    assert self.pins[pin_key] == 0, "adjudicator: already pinned"
+    errors._require(self.pins[pin_key] == 0, "adjudicator: already pinned")
 
     origin: uint8 = FROM_SETTLEMENT
-    since: uint256 = block.timestamp - convert(expiry, uint256)
+    # Checked above; unchecked here, because a code generator may put two checks in either order, and so their reasons.
+    since: uint256 = unsafe_sub(block.timestamp, convert(expiry, uint256))
     grace: uint256 = convert(terms.grace, uint256)
     price: uint256 = prices._settlement(terms.source, underlying, expiry)
     if price == 0 and since >= grace:
@@ -186,7 +188,7 @@ def pin(
     if price == 0 and since >= 2 * grace and life._phase(slot) == life.SETTLING:
         origin = FROM_BOOK
         price = payoff._spot(contents, underlying)
-    assert price != 0, "adjudicator: no price yet"
+    errors._require(price != 0, "adjudicator: no price yet")
 
     self.pins[pin_key] = price
     log IAdjudicator.Pinned(channel=channel, underlying=underlying, expiry=expiry, price=price, origin=origin)
@@ -202,7 +204,7 @@ def settle(terms: IAdjudicator.Terms, state: IAdjudicator.State, book: Bytes[771
     """
     channel: bytes32 = state_hash._channel(terms)
     slot: life.Slot = self._live_slot(channel, terms)
-    assert life._phase(slot) == life.SETTLING, "adjudicator: not settling"
+    self._require_settling(slot)
     self._require_registered(channel, state)
 
     self._close(channel, terms, slot, state, self._payoff(channel, terms, state, book))
@@ -218,7 +220,7 @@ def pay(terms: IAdjudicator.Terms, state: IAdjudicator.State):
     self._require_registered(channel, state)
     book: ledger.Ledger = self._ledger(channel)
     due: uint256[2] = ledger._withdrawals_due(state, book)
-    assert due[0] != 0 or due[1] != 0, "adjudicator: nothing due"
+    errors._require(due[0] != 0 or due[1] != 0, "adjudicator: nothing due")
 
     self._pay(channel, terms, book, due)
 
@@ -230,11 +232,11 @@ def last_resort(terms: IAdjudicator.Terms, state: IAdjudicator.State):
     """
     channel: bytes32 = state_hash._channel(terms)
     slot: life.Slot = self._live_slot(channel, terms)
-    assert life._phase(slot) == life.SETTLING, "adjudicator: not settling"
+    self._require_settling(slot)
     self._require_registered(channel, state)
     waiting: uint256 = convert(terms.challenge_period, uint256) + 2 * convert(terms.grace, uint256)
     start: uint256 = max(convert(terms.last_resort, uint256), slot.deadline) + waiting
-    assert block.timestamp >= start, "adjudicator: too early"
+    errors._require(block.timestamp >= start, "adjudicator: too early")
 
     self._close(channel, terms, slot, state, 0)
 
@@ -245,7 +247,7 @@ def claim(token: address, owner: address):
     @notice See `IAdjudicator.claim`.
     """
     amount: uint256 = self.deferred[token][owner]
-    assert amount != 0, "adjudicator: nothing to claim"
+    errors._require(amount != 0, "adjudicator: nothing to claim")
 
     self.deferred[token][owner] = 0
     log IAdjudicator.Claimed(token=token, owner=owner, amount=amount)
@@ -258,7 +260,7 @@ def push(token: address, owner: address, amount: uint256):
     """
     @notice See `IAdjudicator.push`.
     """
-    assert msg.sender == self, "adjudicator: only the adjudicator"
+    errors._require(msg.sender == self, "adjudicator: only the adjudicator")
 
     tokens._transfer(token, owner, amount, tokens.PUSH_GAS)
 
@@ -332,7 +334,7 @@ def entitlements(
     @notice See `IAdjudicator.entitlements`.
     """
     channel: bytes32 = state_hash._channel(terms)
-    assert state.channel == channel, "adjudicator: wrong channel"
+    errors._require(state.channel == channel, "adjudicator: wrong channel")
     return ledger._payouts(state, self._ledger(channel), self._payoff(channel, terms, state, book))
 
 
@@ -355,10 +357,19 @@ def _live_slot(channel: bytes32, terms: IAdjudicator.Terms) -> life.Slot:
     @notice The channel's slot, unless it is closed. A channel that nothing was registered in has its terms checked.
     """
     slot: life.Slot = life._unpack(self.slots[channel])
-    assert slot.closed == 0, "adjudicator: closed"
+    errors._require(slot.closed == 0, "adjudicator: closed")
     if slot.version == 0:
         terms_rules._check(terms)
     return slot
+
+
+@internal
+@view
+def _require_settling(slot: life.Slot):
+    """
+    @notice The dispute's deadline has come.
+    """
+    errors._require(life._phase(slot) == life.SETTLING, "adjudicator: not settling")
 
 
 @internal
@@ -367,7 +378,7 @@ def _require_side(terms: IAdjudicator.Terms):
     """
     @notice The caller is a signer or an owner.
     """
-    assert msg.sender in terms.signers or msg.sender in terms.owners, "adjudicator: not a side"
+    errors._require(msg.sender in terms.signers or msg.sender in terms.owners, "adjudicator: not a side")
 
 
 @internal
@@ -384,8 +395,8 @@ def _require_agreed(
     @notice `state` is a well-formed state of this channel, newer than the recorded one, and signed by both parties.
     @return Its struct hash.
     """
-    assert state.channel == channel, "adjudicator: wrong channel"
-    assert convert(state.version, uint256) > slot.version, "adjudicator: stale version"
+    errors._require(state.channel == channel, "adjudicator: wrong channel")
+    errors._require(convert(state.version, uint256) > slot.version, "adjudicator: stale version")
     state_rules._check(state)
     state_digest: bytes32 = state_hash._state(state)
     signed: bytes32 = state_hash._digest(state_digest)
@@ -400,7 +411,7 @@ def _require_registered(channel: bytes32, state: IAdjudicator.State):
     """
     @notice `state` is exactly the registered one. Its channel is then this one: it was checked when it was registered.
     """
-    assert self.registered[channel] == state_hash._state(state), "adjudicator: not the registered state"
+    errors._require(self.registered[channel] == state_hash._state(state), "adjudicator: not the registered state")
 
 
 # ── Compute ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -421,10 +432,12 @@ def _open_book(state: IAdjudicator.State, book: Bytes[7712]) -> payoff.Book:
     """
     @notice The state's book, decoded. No book is the empty one.
     """
-    if len(book) == 0:
-        assert state.book == empty(bytes32), "adjudicator: wrong book"
+    name: bytes32 = empty(bytes32)
+    if len(book) != 0:
+        name = keccak256(book)
+    errors._require(state.book == name, "adjudicator: wrong book")
+    if name == empty(bytes32):
         return empty(payoff.Book)
-    assert state.book == keccak256(book), "adjudicator: wrong book"
     return payoff._decode(book)
 
 
@@ -459,17 +472,17 @@ def _payoff(
     """
     total: int256 = 0
     underlying: bytes32 = empty(bytes32)
-    expiry: uint64 = 0
+    expiry: uint256 = 0
     price: uint256 = 0
     contents: payoff.Book = self._open_book(state, book)
     for leg: payoff.Leg in contents.legs:
         # Legs are sorted, so each price is looked up once.
         if price == 0 or leg.expiry != expiry or leg.underlying != underlying:
-            assert block.timestamp >= convert(leg.expiry, uint256), "adjudicator: live leg"
+            errors._require(block.timestamp >= leg.expiry, "adjudicator: live leg")
             underlying = leg.underlying
             expiry = leg.expiry
-            price = self._effective_settlement(channel, terms.source, underlying, expiry)
-            assert price != 0, "adjudicator: no settlement price"
+            price = self._effective_settlement(channel, terms.source, underlying, convert(expiry, uint64))
+            errors._require(price != 0, "adjudicator: no settlement price")
         total += payoff._intrinsic(leg, price)
     return payoff._token_units(total, terms.decimals)
 

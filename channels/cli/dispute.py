@@ -17,7 +17,8 @@ from ..errors import ChainError, InvalidValue, KeyUnusable, StoreLocked, StoreMi
 
 if TYPE_CHECKING:
     from ..model import ChannelId
-    from ..runtime.dispute import Dispute, Outlook
+    from ..runtime.dispute import Dispute
+    from ..runtime.dispute_steps import Outlook
     from ..seal import Signer
     from ..store import Store
 
@@ -50,7 +51,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask before the first transaction")
     parser.add_argument("--poll", type=_seconds, default=5.0, metavar="S", help="seconds between looks (5)")
     parser.add_argument(
-        "--patience", type=_seconds, default=600.0, metavar="S", help="how long the RPC may fail while waiting (600)"
+        "--patience",
+        type=_seconds,
+        default=600.0,
+        metavar="S",
+        help="seconds that the RPC may fail, or a transaction stay unmined, before giving up (600)",
     )
 
 
@@ -67,11 +72,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _dispute(arguments: argparse.Namespace, store: Store, channel: ChannelId, signer: Signer) -> int:
     from ..chain.account import KeyAccount
     from ..chain.client import Web3Chain
-    from ..runtime.dispute import Act, Dispute, Evidence, Finished
+    from ..chain.submit import SubmitPolicy
+    from ..runtime.dispute import Dispute
+    from ..runtime.dispute_steps import Act, Evidence, Finished
     from .dispute_screen import screen
 
     evidence = Evidence.read(store, channel)
-    chain = Web3Chain.connect(arguments.rpc, evidence.deployment, KeyAccount(signer))
+    policy = SubmitPolicy(patience=arguments.patience)
+    chain = Web3Chain.connect(arguments.rpc, evidence.deployment, KeyAccount(signer), policy=policy)
     dispute = Dispute(evidence, chain)
     dispute.check()
     outlook = dispute.look()
@@ -100,16 +108,16 @@ def _dispute(arguments: argparse.Namespace, store: Store, channel: ChannelId, si
 
 
 def _see_through(dispute: Dispute, poll: float, patience: float, symbol: str) -> int:
-    from .dispute_screen import Progress, paid
+    from .dispute_progress import Progress, paid
 
     progress = Progress(live=sys.stdout.isatty(), every=SPEAK_EVERY)
     try:
         outlook: Outlook = dispute.run(progress.tell, poll=poll, patience=patience)
     except KeyboardInterrupt:
-        progress.line("Interrupted. Nothing is lost: run the same command again, and it goes on from here.")
+        progress.line("Interrupted. Nothing is lost: run the same command again to go on.")
         return EXIT_INTERRUPTED
     except ChainError:
-        progress.line("Stopped. Nothing is lost: run the same command again, and it goes on from here.")
+        progress.line("Stopped. Nothing is lost: run the same command again to go on.")
         raise
     for line in paid(dispute, outlook, symbol):
         progress.line(line)
@@ -181,7 +189,7 @@ def _chosen(store: Store, wanted: str | None) -> ChannelId:
 
 
 def _summary(store: Store, channel: ChannelId) -> str:
-    from ..runtime.dispute import Evidence
+    from ..runtime.dispute_steps import Evidence
 
     evidence = Evidence.read(store, channel)
     version = evidence.agreed.version if evidence.agreed else 0

@@ -1,4 +1,4 @@
-"""What `channels dispute` shows: one screen before anything is sent, one line per step afterwards.
+"""What `channels dispute` shows before anything is sent: one screen.
 
 Plain text of at most 80 columns, because it is read on whatever terminal is at hand, and pasted into a mail. Everything
 is in the words of our side: `you` are who holds the store.
@@ -6,31 +6,19 @@ is in the words of our side: `you` are who holds the store.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from textwrap import wrap
 
-from ..chain.port import ChannelPhase, Receipt
-from ..errors import RpcUnavailable, TransactionReverted
-from ..model import Leg, State
+from ..chain.port import ChannelPhase
+from ..model import Book, Leg, State
 from ..risk.valuation import value
-from ..runtime.dispute import (
-    Act,
-    Budget,
-    Dispute,
-    Evidence,
-    Finished,
-    Outlook,
-    Step,
-    Wait,
-    enforceable,
-    last_resort_start,
-)
+from ..runtime.dispute import Budget, Dispute
+from ..runtime.dispute_steps import Act, Evidence, Finished, Outlook, Step, Wait, enforceable, last_resort_start
 from ..units import show
 
-LABEL = 12
+WIDTH, LABEL = 80, 12
 SKEW = 300
 """Seconds by which the chain's clock may differ from this machine's before a person should know."""
 ETHER = 18
@@ -43,7 +31,7 @@ def screen(
     budget: Budget,
     symbol: str,
     *,
-    width: int = 80,
+    width: int = WIDTH,
     height: int | None = None,
     clock: float,
 ) -> list[str]:
@@ -126,7 +114,7 @@ class _Writer:
         status, agreed, close = self.outlook.status, self.evidence.agreed, self.outlook.close
         if close:
             return (
-                f"version {close.version}, an agreed CLOSE, good until {_utc(close.state.valid_until)}: "
+                f"version {close.version}, an agreed CLOSE, good until {utc(close.state.valid_until)}: "
                 "better than a dispute, it pays at once"
             )
         if self.outlook.phase is ChannelPhase.SETTLING:
@@ -134,8 +122,8 @@ class _Writer:
         if agreed is None:
             return "nothing was ever agreed: you are owed exactly what you deposited"
         if agreed.version > status.version:
-            known = f"version {status.version}" if status.version else "nothing"
-            return f"version {agreed.version}, signed by both: newer than the chain's {known}"
+            known = f"newer than the chain's version {status.version}" if status.version else "the chain has none yet"
+            return f"version {agreed.version}, signed by both: {known}"
         if agreed.version == status.version:
             return f"version {agreed.version}, signed by both: the chain has it already"
         return f"version {agreed.version}, OLDER than the chain's version {status.version}"
@@ -159,7 +147,7 @@ class _Writer:
         if len(shown) < len(lines):
             hidden = len(self.book.legs) - len(shown) * self._per_row()
             shown.append(f"and {hidden} more (piped into a file, all are shown)")
-        head = f"{len(self.book.legs)}, the last expires {_utc(self.book.last_expiry)}; + you are long"
+        head = f"{len(self.book.legs)}, the last expires {utc(self.book.last_expiry)}; + you are long"
         return [*self._labelled("LEGS", head), *(" " * LABEL + line for line in shown)]
 
     def _leg_lines(self) -> list[str]:
@@ -183,29 +171,28 @@ class _Writer:
             return "not known without the book"
         if self.book.last_expiry <= self.outlook.now:
             return "known as soon as the settlement price is"
-        mine = value(self.book, t=self.outlook.now, decimals=self.evidence.terms.decimals)[self.evidence.me]
         return (
-            f"known when the legs have expired; at the last agreed marks ({_utc(self.book.marks.time)}) "
-            f"they are worth {self._money(mine)} to you"
+            f"fixed at expiry. Now, at the marks agreed {utc(self.book.marks.time)}, cash and legs are worth "
+            f"{self._money(self._equity(self.state, self.book))} to you"
         )
 
     def _deadline(self) -> list[str]:
         outlook, evidence = self.outlook, self.evidence
         if outlook.close:
-            at, what = outlook.close.state.valid_until, "the agreed close is void after it"
+            at, what = outlook.close.state.valid_until, "; the agreed close is void after it"
         elif outlook.phase is ChannelPhase.OPEN:
-            period = _span(evidence.terms.challenge_period)
+            period = span(evidence.terms.challenge_period)
             return self._labelled("DEADLINE", f"none runs. A dispute lasts {period} from its first block")
         elif outlook.phase is ChannelPhase.SETTLING and isinstance(self.step, Wait):
-            at, what = self.step.until, f"waiting for {self.step.what}"
+            at, what = self.step.until, f" ({self.step.what})"
         elif outlook.phase is ChannelPhase.SETTLING:
-            return self._labelled("DEADLINE", f"passed {_utc(outlook.status.deadline)}; no other one runs")
+            return self._labelled("DEADLINE", f"passed {utc(outlook.status.deadline)}; no other one runs")
         else:
-            at, what = outlook.status.deadline, "by the chain's clock"
+            at, what = outlook.status.deadline, ""
         left = at - outlook.now
         return [
-            *self._labelled("DEADLINE", f"{_utc(at)}, {'in ' + _span(left) if left > 0 else 'now'}: {what}"),
-            *self._labelled("", f"{_local(at)} by this machine's time zone"),
+            *self._labelled("DEADLINE", f"{utc(at)}, {'in ' + span(left) if left > 0 else 'now'}{what}"),
+            *self._labelled("", f"{_local(at)} in your time zone"),
         ]
 
     def _otherwise(self) -> str:
@@ -214,15 +201,15 @@ class _Writer:
         status = outlook.status
         match outlook.phase:
             case ChannelPhase.OPEN:
-                hours = _span(self.evidence.terms.challenge_period)
+                hours = span(self.evidence.terms.challenge_period)
                 return f"the money stays locked, and the peer may dispute with an older state: you then have {hours}"
             case ChannelPhase.DISPUTED if agreed and agreed.version > status.version:
-                cash, ours = self._cash_of(outlook.registered), self._cash_of(agreed.state)
-                me = self.evidence.me
-                worse = f"its cash is {self._money(cash[me])} for you, not {self._money(ours[me])}"
-                legs = "" if outlook.book == agreed.book else ", its legs are others"
                 version = f"version {status.version}" if status.version else "the bare deposits"
-                return f"{version} becomes final at the deadline, and you are paid by it: {worse}{legs}"
+                if outlook.book is None:
+                    return f"{version} becomes final at the deadline, whose book this store does not hold"
+                worth = self._money(self._equity(outlook.registered, outlook.book))
+                ours = self._money(self._equity(agreed.state, agreed.book))
+                return f"{version} becomes final at the deadline: now worth {worth} to you, instead of {ours}"
             case ChannelPhase.DISPUTED:
                 return f"the same: version {status.version} becomes final, and later anyone can settle it"
             case _:
@@ -232,10 +219,10 @@ class _Writer:
         budget = self.budget
         count = "1 transaction" if budget.transactions == 1 else f"up to {budget.transactions} transactions"
         needs, has = _ether(budget.needs, up=True), _ether(budget.balance)
-        verdict = (
-            "enough" if budget.is_enough else f"TOO LITTLE, send it {_ether(budget.needs - budget.balance, up=True)}"
-        )
-        return f"{count}, at most {needs} ETH; {self.dispute.chain.account} has {has}: {verdict}"
+        if budget.is_enough:
+            return f"{count}, at most {needs} ETH; the wallet has {has}: enough"
+        short = _ether(budget.needs - budget.balance, up=True)
+        return f"{count}, at most {needs} ETH; the wallet has {has}: send {short} ETH to {self.dispute.chain.account}"
 
     def _paid(self) -> str:
         payouts = self.outlook.payouts
@@ -254,27 +241,27 @@ class _Writer:
             )
         if outlook.book is None and outlook.phase is not ChannelPhase.CLOSED:
             start = last_resort_start(evidence, outlook.status.deadline or outlook.now)
-            yield self._labelled("! NO BOOK", f"the cash alone can be paid from {_utc(start)}; the book pays the legs")
+            yield self._labelled("! NO BOOK", f"the cash alone can be paid from {utc(start)}; the book pays the legs")
         if evidence.half_signed and outlook.phase in (ChannelPhase.OPEN, ChannelPhase.DISPUTED):
             yield self._labelled(
                 "! HALF", f"you signed version {evidence.half_signed}; the peer may complete it and show it instead"
             )
         if abs(outlook.now - self.clock) > SKEW:
             word = "behind" if outlook.now < self.clock else "ahead of"
-            skew = _span(int(abs(outlook.now - self.clock)))
-            yield self._labelled("! CLOCK", f"the chain is {skew} {word} this machine; deadlines go by the chain")
+            skew = span(int(abs(outlook.now - self.clock)))
+            yield self._labelled("! CLOCK", f"chain is {skew} {word} this machine; the chain's clock counts")
 
     def _plan(self) -> list[str]:
         """The steps ahead, the next one first."""
         step, phase = self.step, self.outlook.phase
         if isinstance(step, Finished):
             return [f"nothing: {step.what}"]
-        first = step.what if isinstance(step, Act) else f"wait for {step.what} (this program does, Ctrl-C is safe)"
+        first = step.what if isinstance(step, Act) else f"wait for {step.what} (Ctrl-C is safe)"
         steps = [first]
         if self.outlook.close or phase is ChannelPhase.CLOSED:
             return steps
         if isinstance(step, Act) and phase is not ChannelPhase.SETTLING:
-            steps.append("wait for the deadline (this program does, Ctrl-C is safe)")
+            steps.append("wait for the deadline (Ctrl-C is safe)")
         if self.book is None:
             return steps
         if self.book.last_expiry > self.outlook.now and not (isinstance(step, Wait) and phase is ChannelPhase.SETTLING):
@@ -294,6 +281,11 @@ class _Writer:
         cash = [balance + on - known + out - paid for balance, on, known, out, paid in both]
         return cash[0], cash[1]
 
+    def _equity(self, state: State | None, book: Book) -> int:
+        """What a state is worth to us now at its own marks: cash, and the legs rounded down."""
+        me, decimals = self.evidence.me, self.evidence.terms.decimals
+        return self._cash_of(state)[me] + value(book, t=self.outlook.now, decimals=decimals)[me]
+
     def _sides(self, pair: Sequence[int]) -> tuple[int, int]:
         return pair[self.evidence.me], pair[self.evidence.me.other]
 
@@ -311,71 +303,12 @@ class _Writer:
         return [line for i, step in enumerate(steps) for line in self._labelled("" if i else label, f"{i + 1}. {step}")]
 
 
-def paid(dispute: Dispute, outlook: Outlook, symbol: str) -> list[str]:
-    """Return what is said at the end."""
-    me, decimals, payouts = dispute.evidence.me, dispute.evidence.terms.decimals, outlook.payouts
-    if payouts is None:
-        return [f"Done: {dispute.next_step(outlook).what}."]
-    amounts = [show(amount, decimals) for amount in (payouts[me], payouts[me.other])]
-    return [f"Done: you were paid {amounts[0]} {symbol} (to {dispute.evidence.owner}), the peer {amounts[1]} {symbol}."]
-
-
-class Progress:
-    """Says what happens while the program runs: a countdown in place on a terminal, else a line when something changes.
-
-    `every`: seconds after which an unchanged wait is said again where there is no terminal.
-    """
-
-    def __init__(self, *, live: bool, every: float) -> None:
-        self._live, self._every = live, every
-        self._open = False
-        self._said: str = ""
-        self._when = 0.0
-
-    def tell(self, outlook: Outlook, what: Step | Receipt | TransactionReverted | RpcUnavailable) -> None:
-        """Say a step before it is taken, its receipt, or a trouble that is waited out."""
-        stamp = f"{datetime.fromtimestamp(outlook.now, UTC):%H:%M:%S} UTC"
-        match what:
-            case Act(_, doing):
-                self.line(f"{stamp}  {doing} ...")
-            case Receipt():
-                self.line(f"{stamp}  mined in block {what.block}: {what.transaction}")
-            case Wait(until, subject):
-                self._wait(stamp, until, subject, outlook.now)
-            case TransactionReverted():
-                self.line(f"{stamp}  not sent, looking again: {what.reason}")
-            case RpcUnavailable():
-                self._repeated(f"{stamp}  trying again: {what}", str(what))
-            case _:
-                pass
-
-    def line(self, text: str) -> None:
-        """Print a line of its own."""
-        print(("\r\x1b[K" if self._open else "") + text, flush=True)
-        self._open, self._said = False, ""
-
-    def _wait(self, stamp: str, until: int, subject: str, now: int) -> None:
-        left = until - now
-        text = f"waiting for {subject}" + (f", {_utc(until)}" if left > 0 else "")
-        if self._live:
-            countdown = f", in {_span(left)}" if left > 0 else ""
-            print(f"\r\x1b[K{stamp}  waiting for {subject}{countdown}"[:84], end="", flush=True)
-            self._open = True
-        else:
-            self._repeated(f"{stamp}  {text}", text)
-
-    def _repeated(self, line: str, key: str) -> None:
-        now = time.monotonic()
-        if key != self._said or now - self._when >= self._every:
-            self.line(line)
-            self._said, self._when = key, now
-
-
 def _leg(leg: Leg) -> str:
     return ("+" if leg.quantity > 0 else "") + str(leg)
 
 
-def _utc(at: int) -> str:
+def utc(at: int) -> str:
+    """Return a unix time in UTC, to the second."""
     return f"{datetime.fromtimestamp(at, UTC):%a %d %b %Y %H:%M:%S} UTC"
 
 
@@ -383,8 +316,8 @@ def _local(at: int) -> str:
     return f"{datetime.fromtimestamp(at, UTC).astimezone():%a %d %b %Y %H:%M:%S %Z}"
 
 
-def _span(seconds: int) -> str:
-    """A length of time in its two largest units."""
+def span(seconds: int) -> str:
+    """Return a length of time in its two largest units."""
     units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
     for (size, name), (smaller, below) in pairwise(units):
         if seconds >= size:

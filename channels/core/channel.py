@@ -117,6 +117,8 @@ class Channel:
     """The highest version of the peer's that we refused since we started: it is never accepted after all."""
     turn: int = 0
     chain: ChainView = field(default_factory=ChainView)
+    recalled: Book | None = None
+    """The registered state's book, where it was found in the journal rather than among what is known."""
     frozen: int = 0
     """The version that proved our journal lost data; 0: it did not."""
     in_flight: int = 0
@@ -176,6 +178,10 @@ class Channel:
                 yield agreed.state, agreed.book
         for out in self.outstanding:
             yield out.half.state, out.half.book
+        registered = self.chain.registered
+        for book in (EMPTY_BOOK, self.recalled):
+            if registered and book and registered.book == book.hash:
+                yield registered, book
 
     @property
     def bar(self) -> State | None:

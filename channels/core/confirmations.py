@@ -43,6 +43,16 @@ def settlement_confirmed(channel: Channel, event: e.SettlementConfirmed) -> Step
     return outcome.done()
 
 
+def book_found(channel: Channel, event: e.BookFound) -> Step:
+    registered = channel.chain.registered
+    known = any(state == registered for state, _ in channel.known())
+    if known or registered is None or registered.book != event.book.hash:
+        return Step(channel)
+    outcome = Outcome(channel)
+    outcome.persist(r.BookRecalled(event.book))
+    return outcome.done()
+
+
 def close_confirmed(channel: Channel, event: e.CloseConfirmed) -> Step:
     if channel.chain.payouts is not None:
         return Step(channel)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import RuleViolation
-from ..model import Agreed, HalfSigned, Marks, Operation
+from ..model import Agreed, Book, HalfSigned, Marks, Operation
 from .facts import ClosedSeen, DepositSeen, PaymentSeen, RegisteredSeen, SettlementSeen
 
 
@@ -48,6 +48,13 @@ class TurnSpared(Event):
 @dataclass(frozen=True, slots=True)
 class Connected(Event):
     """A connection to the peer is authenticated."""
+
+
+@dataclass(frozen=True, slots=True)
+class BookFound(Event):
+    """The book of the registered state, looked up in the journal."""
+
+    book: Book
 
 
 # From the peer

@@ -66,6 +66,8 @@ def evolve(
             return replace(channel, turn=turn)
         case r.ChainSaid(fact):
             return _evolve_chain(channel, fact)
+        case r.BookRecalled(book):
+            return replace(channel, recalled=book)
         case r.SigningFrozen(theirs):
             return replace(channel, frozen=theirs)
 

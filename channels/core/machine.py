@@ -77,5 +77,6 @@ _HANDLERS: dict[type[e.Event], Callable[[Channel, Any], Step]] = {
     e.PaymentConfirmed: confirmations.amount_confirmed,
     e.RegistrationConfirmed: confirmations.registration_confirmed,
     e.SettlementConfirmed: confirmations.settlement_confirmed,
+    e.BookFound: confirmations.book_found,
     e.CloseConfirmed: confirmations.close_confirmed,
 }

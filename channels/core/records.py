@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..model import Agreed, Deployment, HalfSigned, Operation, Party, Terms
+from ..model import Agreed, Book, Deployment, HalfSigned, Operation, Party, Terms
 from .facts import ChainFact
 
 
@@ -58,10 +58,17 @@ class ChainSaid:
 
 
 @dataclass(frozen=True, slots=True)
+class BookRecalled:
+    """The book of the registered state, found again in this journal: an old state was registered and became final."""
+
+    book: Book
+
+
+@dataclass(frozen=True, slots=True)
 class SigningFrozen:
     """The peer proved that this journal lost data: nothing is signed any more."""
 
     theirs: int
 
 
-Record = Opened | TermsAccepted | Signed | StateAgreed | TurnMoved | ChainSaid | SigningFrozen
+Record = Opened | TermsAccepted | Signed | StateAgreed | TurnMoved | ChainSaid | BookRecalled | SigningFrozen

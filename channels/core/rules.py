@@ -85,6 +85,8 @@ def judge(
                 _check_settlement(channel, operation)
             case Close() | Reopen():
                 _check_intent(channel, operation, now)
+                if isinstance(operation, Close) and proposer is not channel.me:
+                    _check_payout(channel, state)
     if any(isinstance(op, Trade | Mark) for op in operations):
         # Only the last book's marks are signed: those that an operation brought and the next one replaced bind nobody.
         _check_marks(channel, book.marks, proposer, now, view)
@@ -184,6 +186,15 @@ def _check_intent(channel: Channel, operation: Close | Reopen, now: int) -> None
         raise IntentInvalid(f"valid until {operation.valid_until}, allowed {now + 1} to {now + MAX_VALIDITY}")
     if isinstance(operation, Reopen) and operation.payments != channel.chain.paid:
         raise IntentInvalid(f"it folds in payments {operation.payments}, confirmed are {channel.chain.paid}")
+
+
+def _check_payout(channel: Channel, close: State) -> None:
+    """A peer's CLOSE pays us our equity at the agreed marks, or it is not signed without our owner proposing it."""
+    state, book = channel.base
+    equity = (state.balances[channel.me] if state else 0) + reports(channel, state, book)[channel.me].value
+    if close.balances[channel.me] < equity:
+        paid = close.balances[channel.me]
+        raise IntentInvalid(f"it would pay us {paid} token units, our equity at the agreed marks is {equity}")
 
 
 def _check_margin(channel: Channel, state: State, book: Book, *, withdraws: bool, by: Party) -> None:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..errors import Equivocation, InvariantBroken, NotYourTurn, RuleViolation, StaleVersion, UnexpectedMessage
-from ..model import HalfSigned, promote
+from ..errors import (
+    Equivocation,
+    InvariantBroken,
+    NotYourTurn,
+    RuleViolation,
+    StaleVersion,
+    TradeInvalid,
+    UnexpectedMessage,
+)
+from ..model import ZERO32, HalfSigned, Operation, promote
 from ..wire import messages as m
+from ..wire.codec import MAX_MESSAGE, encode
+from ..wire.schema import MAX_OPERATIONS
 from . import events as e, notices as n, records as r, rules
 from .apply import apply
 from .channel import Channel, Outstanding, Signing
@@ -41,6 +51,7 @@ def proposal_wanted(channel: Channel, event: e.ProposalWanted) -> Step:
         decimals=channel.terms.decimals,
     )
     rules.judge(channel, event.operations, state, after, proposer=channel.me, now=event.now, view=None)
+    _check_sendable(channel, event.operations)
     signing = Signing(state, after, event.operations, theirs=None)
     return Step(replace(channel, signing=signing), (Sign(state),))
 
@@ -157,6 +168,15 @@ def turn_passed_seen(channel: Channel, event: e.TurnPassedSeen) -> Step:
     outcome = Outcome(channel)
     take_turn(outcome, event.turn)
     return outcome.done()
+
+
+def _check_sendable(channel: Channel, operations: tuple[Operation, ...]) -> None:
+    """Raise TradeInvalid where the message would not fit: after signing it would be a state that nobody can send."""
+    if not 1 <= len(operations) <= MAX_OPERATIONS:
+        raise TradeInvalid(f"{len(operations)} operations in one proposal, allowed 1 to {MAX_OPERATIONS}")
+    size = len(encode(m.Propose(channel.id, channel.signed, operations, ZERO32, bytes(65))))
+    if size > MAX_MESSAGE - 16:
+        raise TradeInvalid(f"the proposal takes {size} bytes, allowed {MAX_MESSAGE - 16}: split it")
 
 
 def _half(channel: Channel, signing: Signing, signature: bytes) -> HalfSigned:

@@ -105,6 +105,14 @@ def _settling_duties(channel: Channel) -> tuple[Duty, ...]:
     return (Settle(state, book),) if book.last_expiry <= channel.chain.time else ()
 
 
+def missing_book(channel: Channel) -> State | None:
+    """Return the registered state if its book is not known here: the journal may still hold it."""
+    registered = channel.chain.registered
+    if registered is None or any(state == registered for state, _ in channel.known()):
+        return None
+    return registered
+
+
 def final_state(channel: Channel) -> tuple[State | None, Book] | None:
     """Return the registered state with its book, or None if its book is not known here."""
     registered = channel.chain.registered

@@ -21,6 +21,8 @@ class NodeConfig:
 
     tokens: Mapping[Address, int] = field(default_factory=dict)
     sources: frozenset[Address] = frozenset()
+    owner: Address | None = None
+    """Who is paid for us, where a peer proposes the terms; None: our signer."""
     policies: tuple[MarginPolicy, ...] = (DEFAULT_POLICY,)
     mark_policy: MarkPolicy = field(default_factory=MarkPolicy)
     min_challenge: int = 3_600

@@ -79,6 +79,8 @@ class LiveChannel:
         self._answers: dict[int, n.Updated | n.PeerRefused] = {}
         self._changed = trio.Event()
         self._proposing = trio.Lock()
+        self._told_all = seat.channel.phase is Phase.CLOSED
+        """Whether the last notice has been delivered; a channel restored as closed tells nothing more."""
 
     # What it is
 
@@ -134,7 +136,7 @@ class LiveChannel:
         while True:
             while self._unread:
                 yield self._unread.popleft()
-            if self.phase is Phase.CLOSED:
+            if self._told_all:
                 return
             await self._changed.wait()
 
@@ -147,6 +149,7 @@ class LiveChannel:
     def deliver(self, notice: Notice) -> None:
         """Take a notice from the driver: everything it tells of is durable."""
         self._unread.append(notice)
+        self._told_all = self._told_all or isinstance(notice, n.ChannelClosed)
         if isinstance(notice, n.Updated):
             self._answers[notice.agreed.version] = notice
         elif isinstance(notice, n.PeerRefused):
@@ -248,8 +251,13 @@ class LiveChannel:
         else:
             units = token_amount(transfer, self.state.terms.decimals)
         party0 = units if self.state.me is Party.ZERO else -units
-        await self.propose(Close(party0, self._node.now() + self._node.config.close_validity))
-        return await self.wait_until_closed()
+        valid_until = self._node.now() + self._node.config.close_validity
+        await self.propose(Close(party0, valid_until))
+        while self.state.chain.payouts is None:
+            if self.state.chain.time > valid_until:
+                raise NotPermitted("close", "expired", "the agreed close was not mined in time: close again")
+            await self._changed.wait()
+        return self.state.chain.payouts
 
     async def reopen(self) -> Confirmation:
         """Agree to end the dispute and go on; the node registers it."""

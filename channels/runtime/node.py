@@ -21,7 +21,7 @@ from ..core.notices import Notice
 from ..errors import InvalidValue, KeyUnusable, MarkRefused, PeerUnresponsive, StoreCorrupt, TermsRefused
 from ..model import Address, ChannelId, Deployment, Leg, Marks, Party, Terms
 from ..seal import Signer
-from ..session import Market, OpeningRefused, PeerKnown, Role, Routed, Seat, Session, no_market
+from ..session import Deal, FairDeal, Market, OpeningRefused, PeerKnown, Role, Routed, Seat, Session, no_market
 from ..store import Store
 from ..wire.messages import Message
 from .clock import Clock, system_clock
@@ -46,13 +46,14 @@ class Node:
         store: Store,
         chain: Chain,
         market: Market,
+        deal: Deal,
         config: NodeConfig,
         clock: Clock,
         random: Callable[[int], bytes],
         nursery: trio.Nursery,
     ) -> None:
         self.signer, self.store, self.chain, self.config = signer, store, chain, config
-        self.market, self.now, self.random = market, clock, random
+        self.market, self.deal, self.now, self.random = market, deal, clock, random
         self.seats: dict[ChannelId, Seat] = {}
         self.channels: dict[ChannelId, LiveChannel] = {}
         self.driver = Driver(store, self._send, self._notify)
@@ -89,6 +90,8 @@ class Node:
     async def _stay_connected(self, host: str, port: int, peer: Address) -> None:
         wait = RECONNECT[0]
         while True:
+            while self.link_to(peer) is not None:
+                await self._changed.wait()
             try:
                 stream = await trio.open_tcp_stream(host, port)
             except OSError as refused:
@@ -96,7 +99,8 @@ class Node:
             else:
                 if await self._talk(stream, Role.DIALER, peer):
                     wait = RECONNECT[0]
-            await trio.sleep(wait)
+            # Unequal waits: two sides that dial each other at once would cut each other off again and again.
+            await trio.sleep(wait * (1 + self.random(1)[0] / 256))
             wait = min(2 * wait, RECONNECT[1])
 
     async def _talk(self, stream: trio.SocketStream, role: Role, expected: Address | None) -> bool:
@@ -149,7 +153,7 @@ class Node:
         channel = step.channel.id
         if channel in self.seats:
             raise InvalidValue("terms", f"0x{channel.hex()}", "this channel exists already: draw another salt")
-        seat = self.seats[channel] = Seat(step.channel, self.signer, self.market)
+        seat = self.seats[channel] = Seat(step.channel, self.signer, self.market, self.deal)
         self._adopt(channel)
         self._unclaimed.remove(self.channels[channel])
         self.driver.submit(channel, [c for c in step.commands if isinstance(c, Effect)])
@@ -171,9 +175,12 @@ class Node:
     def _accept_terms(self, deployment: Deployment, terms: Terms) -> tuple[Seat, list[Effect]]:
         self.config.check_terms(terms, deployment, self.chain.deployment, proposed_by_peer=True)
         me = self._party(terms)
+        ours = self.config.owner or self.signer.address
+        if terms.owners[me] != ours:
+            raise TermsRefused(f"they would pay our side to {terms.owners[me]}, not to {ours}")
         policy = self.config.policy_of(terms)
         step = open_channel(deployment, terms, me, policy, self.config.mark_policy, initiated=False)
-        seat = Seat(step.channel, self.signer, self.market)
+        seat = Seat(step.channel, self.signer, self.market, self.deal)
         return seat, [c for c in step.commands if isinstance(c, Effect)]
 
     def _party(self, terms: Terms) -> Party:
@@ -194,7 +201,7 @@ class Node:
             if self.signer.address not in terms.signers:
                 raise KeyUnusable(f"{self.signer.address} is no signer of channel 0x{channel.hex()} in this store")
             state = replay(records, self.config.policy_of(terms), self.config.mark_policy)
-            self.seats[channel] = Seat(state, self.signer, self.market)
+            self.seats[channel] = Seat(state, self.signer, self.market, self.deal)
             self.channels[channel] = LiveChannel(self, self.seats[channel])
 
     def _adopt(self, channel: ChannelId) -> None:
@@ -252,13 +259,16 @@ async def open_node(
     store: Store,
     chain: Chain,
     market: Market = no_market,
+    deal: Deal | None = None,
     config: NodeConfig | None = None,
     clock: Clock = system_clock,
     random: Callable[[int], bytes] = secrets.token_bytes,
 ) -> AsyncIterator[Node]:
     """Run a node for the time of an `async with` block: restore its channels, follow the chain, talk to peers.
 
-    Checks first that the adjudicator's code is the shipped one. Raises StoreError, ChainError, KeyUnusable.
+    `market` judges the peer's marks, `deal` the price of trades and closes that it proposes: by default at the market,
+    within 1 % of the legs' gross value. Checks first that the adjudicator's code is the shipped one. Raises StoreError,
+    ChainError, KeyUnusable.
     """
     await trio.to_thread.run_sync(chain.verify_code, chain.deployment.adjudicator, "Adjudicator")
     cursor = await trio.to_thread.run_sync(store.cursor, chain.deployment)
@@ -273,6 +283,7 @@ async def open_node(
                 store=store,
                 chain=chain,
                 market=market,
+                deal=deal or FairDeal(),
                 config=config or NodeConfig(),
                 clock=clock,
                 random=random,

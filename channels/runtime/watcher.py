@@ -10,12 +10,29 @@ from ..chain.confirm import ranges
 from ..chain.port import Block, Call
 from ..core import events as e, views
 from ..core.facts import SettlementSeen
-from ..errors import ChainError, RpcUnavailable, RuleViolation, TransactionPending, TransactionReverted
+from ..core.records import Signed, StateAgreed
+from ..errors import ChainError, RuleViolation, TransactionPending, TransactionReverted
+from ..model import Book, ChannelId, Operation, State
 from ..session import Seat
+from ..store import Store
 from .log import log
 
 if TYPE_CHECKING:
     from .node import Node
+
+MAX_PATIENCE = 60.0
+"""Longest wait, in seconds, before a peer that refused a fact is asked again."""
+
+
+def find_book(store: Store, channel: ChannelId, book_hash: bytes) -> Book | None:
+    """Return the book with this hash from a channel's journal, or None. Blocking."""
+    for record in store.records(channel):
+        match record:
+            case Signed(half, _) if half.book.hash == book_hash:
+                return half.book
+            case StateAgreed(agreed, _) if agreed.book.hash == book_hash:
+                return agreed.book
+    return None
 
 
 class Watcher:
@@ -24,15 +41,18 @@ class Watcher:
     def __init__(self, node: Node, cursor: int) -> None:
         self._node = node
         self._cursor = cursor
+        self._sought: dict[ChannelId, State] = {}
         self._busy: set[tuple[bytes, str]] = set()
+        self._asked: dict[ChannelId, tuple[tuple[Operation, ...], float, float]] = {}
+        """What the peer was last asked to agree, and until when it is not asked the same again."""
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             while True:
                 try:
                     await self.look()
-                except RpcUnavailable as gone:
-                    log.warning("%s", gone)
+                except ChainError as failed:
+                    log.warning("%s", failed)
                 for seat in list(self._node.seats.values()):
                     self._start_duties(nursery, seat)
                     self._keep_house(seat)
@@ -55,7 +75,23 @@ class Watcher:
         if confirmed >= 0:
             block = head if not node.config.confirmations else await self._block(confirmed)
             for seat in list(node.seats.values()):
-                node.act(seat, e.BlockConfirmed(block.time))
+                if block.time > seat.channel.chain.time:
+                    node.act(seat, e.BlockConfirmed(block.time))
+                    node.channels[seat.channel.id].touch()
+                await self._recall_book(seat)
+
+    async def _recall_book(self, seat: Seat) -> None:
+        """Look up the book of an old state that was registered: the journal holds every one we ever signed."""
+        channel = seat.channel
+        state = views.missing_book(channel)
+        if state is None or state == self._sought.get(channel.id):
+            return
+        self._sought[channel.id] = state
+        book = await trio.to_thread.run_sync(find_book, self._node.store, channel.id, state.book)
+        if book is not None:
+            self._node.act(seat, e.BookFound(book))
+        else:
+            log.warning("version %d is registered and this journal does not hold its book", state.version)
 
     async def _block(self, number: int) -> Block:
         return await trio.to_thread.run_sync(self._node.chain.block, number, abandon_on_cancel=True)
@@ -120,7 +156,14 @@ class Watcher:
         operations = views.housekeeping(channel)
         if not (node.config.housekeeping and operations and connected and channel.my_turn):
             return
+        asked, wait, until = self._asked.get(channel.id, ((), 0.0, 0.0))
+        if operations == asked and trio.current_time() < until:
+            return
         try:
             node.submit(seat, seat.propose(operations, node.random(32), node.now()))
+            # A peer that refuses, because its chain lags or because it will not, is asked again, but less and less
+            # often: each time leaves one more half-signed state.
+            wait = min(2 * wait, MAX_PATIENCE) if operations == asked else node.config.poll
+            self._asked[channel.id] = (operations, wait, trio.current_time() + wait)
         except RuleViolation as refused:
             log.info("housekeeping waits: %s", refused)

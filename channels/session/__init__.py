@@ -1,13 +1,17 @@
 """The peer's edge, sans-IO: bytes in, authenticated events to the core, effects out."""
 
+from .deal import Deal, FairDeal, Offer, any_deal
 from .handshake import Handshake, Role
 from .seat import Market, Seat, no_market
 from .session import Hangup, OpeningRefused, Output, PeerKnown, Reply, Routed, Session
 
 __all__ = [
+    "Deal",
+    "FairDeal",
     "Handshake",
     "Hangup",
     "Market",
+    "Offer",
     "OpeningRefused",
     "Output",
     "PeerKnown",
@@ -16,5 +20,6 @@ __all__ = [
     "Routed",
     "Seat",
     "Session",
+    "any_deal",
     "no_market",
 ]

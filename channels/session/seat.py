@@ -15,9 +15,11 @@ from ..core.channel import Channel
 from ..core.commands import Effect, Sign
 from ..core.machine import Step, step
 from ..errors import InvalidBook, KeyUnusable, RuleViolation, StaleVersion, UnexpectedMessage, WrongChannel
-from ..model import HalfSigned, Leg, Marks, Operation
+from ..model import ZERO32, Book, Close, HalfSigned, Leg, Marks, Operation, Party, Trade
+from ..risk.valuation import positions, tokens_down
 from ..seal import Signer, check_agreed, check_party, state_digest
 from ..wire import messages as m
+from .deal import Deal, FairDeal, Offer
 
 Market = Callable[[tuple[Leg, ...], int], Marks | None]
 """The owner's own view: marks that cover exactly these legs at this unix time, or None where it has none."""
@@ -29,15 +31,16 @@ def no_market(legs: tuple[Leg, ...], now: int) -> Marks | None:
 
 
 class Seat:
-    """One party's machine for one channel. Every method returns the effects to carry out, in order.
+    """One party's machine for one channel, with its owner's market and its owner's word on a peer's deals.
 
+    Every method returns the effects to carry out, in order.
     If an effect cannot be carried out (a full disk), the seat must be thrown away and replayed from the journal.
     """
 
-    def __init__(self, channel: Channel, signer: Signer, market: Market = no_market) -> None:
+    def __init__(self, channel: Channel, signer: Signer, market: Market = no_market, deal: Deal | None = None) -> None:
         if signer.address != channel.terms.signers[channel.me]:
             raise KeyUnusable(f"{signer.address} is not the signer of party {channel.me}")
-        self.channel, self.market = channel, market
+        self.channel, self.market, self.deal = channel, market, deal or FairDeal()
         self._signer = signer
 
     def act(self, event: e.Event) -> list[Effect]:
@@ -54,7 +57,7 @@ class Seat:
             raise WrongChannel(self.channel.id.hex(), message.channel.hex())
         match message:
             case m.Propose():
-                return self.act(self._read_proposal(message, now))
+                return self._carry_on(self._judge(self._read_proposal(message, now), now))
             case m.Accept(_, version, signature):
                 return self._receive_accept(version, signature)
             case m.Reject(_, version, code, reason):
@@ -76,7 +79,7 @@ class Seat:
             case _:
                 assert_never(message)
 
-    def _read_proposal(self, message: m.Propose, now: int) -> e.Event:
+    def _read_proposal(self, message: m.Propose, now: int) -> e.ProposalSeen | e.ProposalBroken:
         """Compute the peer's state from its operations, and check that this is what it signed."""
         channel = self.channel
         for agreed in (channel.agreed, channel.closing):
@@ -106,6 +109,37 @@ class Seat:
         return e.ProposalSeen(
             HalfSigned(state, after, channel.me.other, message.signature), message.operations, now, view
         )
+
+    def _judge(self, event: e.ProposalSeen | e.ProposalBroken, now: int) -> Step:
+        """Step on a peer's proposal; where the rules would let it pass, the owner has the last word."""
+        result = step(self.channel, event)
+        if isinstance(event, e.ProposalSeen) and result.channel.signing is not None:
+            try:
+                for operation in event.operations:
+                    if isinstance(operation, Trade | Close):
+                        self.deal(self._offer(operation, now))
+            except RuleViolation as declined:
+                return step(self.channel, e.ProposalBroken(event.half.state.version, declined))
+        return result
+
+    def _offer(self, operation: Trade | Close, now: int) -> Offer:
+        """Return what a peer's deal means for us, at our own marks."""
+        channel = self.channel
+        sign = 1 if channel.me is Party.ZERO else -1
+        if isinstance(operation, Trade):
+            legs, paid = operation.legs, operation.premium
+        else:
+            legs, paid = tuple(leg.times(-1) for leg in channel.book.legs), operation.transfer
+        mine = tuple(leg.times(sign) for leg in legs)
+        marks = self._view(mine, now)
+        value: int | None = None
+        gross: int | None = None
+        if marks is not None or not mine:
+            # One leg at a time: a trade may hold more legs than a book.
+            held = [position for leg in mine if marks for position in positions(Book.of((leg,), marks, ZERO32))]
+            value = tokens_down(sum(position.value for position in held), channel.terms.decimals)
+            gross = tokens_down(sum(abs(position.value) for position in held), channel.terms.decimals)
+        return Offer(channel.id, mine, -sign * paid, value, gross, channel.terms.decimals)
 
     def _view(self, legs: tuple[Leg, ...], now: int) -> Marks | None:
         """Return the market's marks cut to these legs; a market that lacks one of them has no view."""

@@ -10,7 +10,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..core.facts import ClosedSeen, DepositSeen, PaymentSeen, RegisteredSeen, SettlementSeen
-from ..core.records import ChainSaid, Opened, Record, Signed, SigningFrozen, StateAgreed, TermsAccepted, TurnMoved
+from ..core.records import (
+    BookRecalled,
+    ChainSaid,
+    Opened,
+    Record,
+    Signed,
+    SigningFrozen,
+    StateAgreed,
+    TermsAccepted,
+    TurnMoved,
+)
 from ..errors import InvariantBroken, MalformedMessage, RuleViolation, StoreCorrupt
 from ..model import ZERO32, ChannelId, HalfSigned, Party, State, keccak
 from ..seal import state_struct_hash
@@ -46,6 +56,7 @@ _RECORDS: list[tuple[int, type, s.Codec]] = [
     (5, TurnMoved, s.struct(TurnMoved, turn=s.NUMBER)),
     (6, ChainSaid, s.struct(ChainSaid, fact=_FACT)),
     (7, SigningFrozen, s.struct(SigningFrozen, theirs=s.NUMBER)),
+    (8, BookRecalled, s.struct(BookRecalled, book=s.BOOK)),
 ]
 RECORD = s.union(_RECORDS)
 _NUMBER = {kind: number for number, kind, _ in _RECORDS}

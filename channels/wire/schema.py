@@ -220,4 +220,5 @@ OPERATION = union(
     ]
 )
 """Tag 6 is CloseOut's, which comes with on-chain margin."""
-OPERATIONS = sequence(OPERATION, 1, 16)
+MAX_OPERATIONS = 16
+OPERATIONS = sequence(OPERATION, 1, MAX_OPERATIONS)

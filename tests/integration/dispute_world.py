@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -23,13 +22,12 @@ import trio
 from channels.chain.client import Web3Chain
 from channels.chain.local import LocalChain
 from channels.chain.port import ChannelPhase, OnChain
-from channels.model import Agreed, ChannelId, Leg, Terms
+from channels.model import Agreed, ChannelId, Leg, Terms, keccak
 from channels.seal import Signer
 from channels.store import SqliteStore
-
-from .. import roles
-from ..pair import Pair, opened_pair
-from ..rpc_server import RpcServer, serving
+from tests import roles
+from tests.pair import Pair, opened_pair
+from tests.rpc_server import RpcServer, serving
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -61,13 +59,13 @@ class World:
 
     @property
     def status(self) -> OnChain:
-        return self.client(roles.trent).status(self.channel)
+        return self.client(roles.mallory).status(self.channel)
 
     def client(self, role: roles.Role) -> Web3Chain:
         return self.local.client(role.signer)
 
     def balance(self, role: roles.Role) -> int:
-        return self.client(roles.trent).balance_of(self.terms.token, role.address)
+        return self.client(roles.mallory).balance_of(self.terms.token, role.address)
 
     def sent(self) -> int:
         """How many transactions the command has sent."""
@@ -81,7 +79,7 @@ class World:
         environment |= {"PYTHONPATH": str(ROOT), "COLUMNS": "80", "LINES": "24", "TZ": "Europe/Zurich"}
         if key is not None:
             environment["CHANNELS_KEY"] = key if isinstance(key, str) else secret_of(key)
-        command = ["examples/04_submit_dispute.py", str(store or self.store), "--poll", "0.1"]
+        command = ["examples/04_submit_dispute.py", str(store or self.store), "--poll", "0.05"]
         process = subprocess.Popen(
             [sys.executable, "-u", *command, "--rpc", rpc or self.server.url, *arguments],
             cwd=ROOT,
@@ -147,7 +145,7 @@ def interrupt(process: subprocess.Popen[str]) -> Done:
 def secret_of(signer: Signer) -> str:
     """The hex key of one of the cast."""
     names = {role.address: role.name for role in (roles.alice, roles.bob, roles.mallory, roles.trent)}
-    return "0x" + roles.keccak(f"key of {names[signer.address]}".encode()).hex()
+    return "0x" + keccak(f"key of {names[signer.address]}".encode()).hex()
 
 
 async def a_trade(pair: Pair) -> None:
@@ -181,7 +179,6 @@ def world(folder: Path, script: Script, **options: Any) -> Iterator[World]:
     finally:
         for store in stores:
             store.close()
-    local.client(roles.trent.signer)
     with serving(local) as server:
         made = World(local, server, folder, terms, channel, states)
         try:
@@ -190,11 +187,4 @@ def world(folder: Path, script: Script, **options: Any) -> Iterator[World]:
             for process in made.running:
                 if process.poll() is None:
                     process.kill()
-                process.wait()
-
-
-def in_background(action: Callable[[], None]) -> threading.Thread:
-    """Do something while the command runs."""
-    thread = threading.Thread(target=action, daemon=True)
-    thread.start()
-    return thread
+                process.communicate()

@@ -9,6 +9,7 @@
 """
 
 from interfaces import IAdjudicator
+from modules import errors
 
 MASK_128: constant(uint256) = 2**128 - 1
 
@@ -43,7 +44,7 @@ def _pot(ledger: Ledger) -> uint256:
     """
     deposited: uint256 = ledger.deposits[0] + ledger.deposits[1]
     paid: uint256 = ledger.paid[0] + ledger.paid[1]
-    assert paid <= deposited, "ledger: overpaid"
+    errors._require(paid <= deposited, "ledger: overpaid")
     return deposited - paid
 
 

@@ -3,38 +3,41 @@
 @title payoff
 @license MIT
 @notice Reads book bytes, and says what an expired leg pays.
-@dev The decoder accepts some bytes that the library would never produce (gaps, trailing bytes); the library refuses to sign
-     those. Bytes that do not decode revert: such a channel ends by `last_resort`.
-     Within the bounds of protocol §2 a payoff stays below 32 * 2**88 * 2**96; beyond them the arithmetic reverts.
+@dev Fields are read as whole words, whatever narrower type the protocol gives them: the words are the same, and whole words
+     are copied in one go. The decoder so accepts some bytes that the library would never produce (gaps, trailing bytes, words
+     out of bounds); the library refuses to sign those. Bytes that do not decode revert, as does arithmetic that overflows:
+     such a channel ends by `last_resort`. Within the bounds of protocol §2 a payoff stays below 32 * 2**88 * 2**96.
 """
+
+from modules import errors
 
 struct Spot:
     underlying: bytes32
-    spot: uint128
+    spot: uint256  # WAD
 
 struct Forward:
     underlying: bytes32
-    expiry: uint64
-    ratio: uint128
-    discount: uint128
+    expiry: uint256
+    ratio: uint256
+    discount: uint256
 
 struct Leg:
     underlying: bytes32
-    expiry: uint64
-    strike: uint128
-    kind: uint8  # 0 call, 1 put
-    quantity: int128  # WAD, positive: party 0 is long
-    vol: uint128
+    expiry: uint256
+    strike: uint256  # WAD
+    kind: uint256  # 0 call, 1 put
+    quantity: int256  # WAD, positive: party 0 is long
+    vol: uint256
 
 struct Book:
     salt: bytes32
-    time: uint64
+    time: uint256
     spots: DynArray[Spot, 4]
     forwards: DynArray[Forward, 8]
     legs: DynArray[Leg, 32]
 
-CALL: constant(uint8) = 0
-PUT: constant(uint8) = 1
+CALL: constant(uint256) = 0
+PUT: constant(uint256) = 1
 
 # Quantity times price is 1e36; token units are that divided by 10**(36 - decimals).
 SCALE_DIGITS: constant(uint256) = 36
@@ -55,15 +58,14 @@ def _intrinsic(leg: Leg, price: uint256) -> int256:
     """
     @notice Signed intrinsic value of one leg to party 0, at scale 1e36, exact.
     """
-    strike: uint256 = convert(leg.strike, uint256)
-    assert leg.kind <= PUT, "payoff: unknown kind"
+    errors._require(leg.kind <= PUT, "payoff: unknown kind")
     value: uint256 = 0
     if leg.kind == CALL:
-        if price > strike:
-            value = price - strike
-    elif strike > price:
-        value = strike - price
-    return convert(leg.quantity, int256) * convert(value, int256)
+        if price > leg.strike:
+            value = price - leg.strike
+    elif leg.strike > price:
+        value = leg.strike - price
+    return leg.quantity * convert(value, int256)
 
 
 @internal
@@ -77,7 +79,7 @@ def _token_units(total: int256, decimals: uint8) -> int256:
 
 @internal
 @pure
-def _contains(book: Book, underlying: bytes32, expiry: uint64) -> bool:
+def _contains(book: Book, underlying: bytes32, expiry: uint256) -> bool:
     """
     @notice Whether the book has a leg on this underlying with this expiry.
     """
@@ -95,5 +97,5 @@ def _spot(book: Book, underlying: bytes32) -> uint256:
     """
     for mark: Spot in book.spots:
         if mark.underlying == underlying:
-            return convert(mark.spot, uint256)
+            return mark.spot
     return 0

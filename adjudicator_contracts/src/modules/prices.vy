@@ -7,6 +7,8 @@
      so that nobody can forge "missing" by starving it.
 """
 
+from modules import errors
+
 SOURCE_GAS: constant(uint256) = 200_000
 SOURCE_RESERVE: constant(uint256) = 50_000
 MAX_PRICE: constant(uint256) = 2**96
@@ -18,7 +20,7 @@ def _require_gas():
     """
     @notice Revert unless the next call can be given its cap: a call passes on at most 63/64 of what is left.
     """
-    assert msg.gas * 63 // 64 > SOURCE_GAS + SOURCE_RESERVE, "prices: too little gas"
+    errors._require(msg.gas * 63 // 64 > SOURCE_GAS + SOURCE_RESERVE, "prices: too little gas")
 
 
 @internal

@@ -7,6 +7,8 @@
      contract and library accept exactly the same ones.
 """
 
+from modules import errors
+
 # Half the order of secp256k1, rounded down: the largest low s (EIP-2), 0x7FFFFFFF...681B20A0.
 HALF_ORDER: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168
 
@@ -17,14 +19,14 @@ def _recover(digest: bytes32, signature: Bytes[65]) -> address:
     """
     @notice Who signed `digest`. Reverts for anything but a canonical signature; never answers zero.
     """
-    assert len(signature) == 65, "signatures: not 65 bytes"
+    errors._require(len(signature) == 65, "signatures: not 65 bytes")
     s: uint256 = extract32(signature, 32, output_type=uint256)
-    assert s <= HALF_ORDER, "signatures: high s"
+    errors._require(s <= HALF_ORDER, "signatures: high s")
     v: uint256 = convert(slice(signature, 64, 1), uint256)
-    assert v == 27 or v == 28, "signatures: v is not 27 or 28"
+    errors._require(v == 27 or v == 28, "signatures: v is not 27 or 28")
     signer: address = ecrecover(digest, v, extract32(signature, 0, output_type=uint256), s)
     # The precompile answers zero for what it cannot recover; a zero address must never pass for a signer.
-    assert signer != empty(address), "signatures: not recoverable"
+    errors._require(signer != empty(address), "signatures: not recoverable")
     return signer
 
 
@@ -34,4 +36,4 @@ def _check(signer: address, digest: bytes32, signature: Bytes[65]):
     """
     @notice Revert unless `signature` is `signer`'s canonical signature of `digest`.
     """
-    assert self._recover(digest, signature) == signer, "signatures: wrong signer"
+    errors._require(self._recover(digest, signature) == signer, "signatures: wrong signer")

@@ -8,6 +8,7 @@
 """
 
 from interfaces import IAdjudicator
+from modules import errors
 
 MIN_CHALLENGE: constant(uint32) = 600
 MAX_CHALLENGE: constant(uint32) = 14 * 86_400
@@ -25,15 +26,13 @@ def _check(terms: IAdjudicator.Terms):
     @notice Revert unless the terms are within bounds that hold at any time.
     """
     first: uint160 = convert(terms.signers[0], uint160)
-    assert first != 0, "terms: zero signer"
-    assert first < convert(terms.signers[1], uint160), "terms: signers not ascending"
-    assert terms.owners[0] != empty(address) and terms.owners[1] != empty(address), "terms: zero owner"
-    assert terms.decimals <= 18, "terms: too many decimals"
-    assert (
-        terms.challenge_period >= MIN_CHALLENGE and terms.challenge_period <= MAX_CHALLENGE
-    ), "terms: challenge period"
-    assert terms.cure_period >= MIN_CURE and terms.cure_period <= terms.challenge_period, "terms: cure period"
-    assert terms.grace >= MIN_GRACE and terms.grace <= MAX_GRACE, "terms: grace"
+    errors._require(first != 0, "terms: zero signer")
+    errors._require(first < convert(terms.signers[1], uint160), "terms: signers not ascending")
+    errors._require(terms.owners[0] != empty(address) and terms.owners[1] != empty(address), "terms: zero owner")
+    errors._require(terms.decimals <= 18, "terms: too many decimals")
+    errors._require(terms.challenge_period >= MIN_CHALLENGE and terms.challenge_period <= MAX_CHALLENGE, "terms: challenge period")
+    errors._require(terms.cure_period >= MIN_CURE and terms.cure_period <= terms.challenge_period, "terms: cure period")
+    errors._require(terms.grace >= MIN_GRACE and terms.grace <= MAX_GRACE, "terms: grace")
 
 
 @internal
@@ -44,6 +43,4 @@ def _check_new(terms: IAdjudicator.Terms):
     """
     self._check(terms)
     last_resort: uint256 = convert(terms.last_resort, uint256)
-    assert (
-        last_resort > block.timestamp and last_resort <= block.timestamp + MAX_LAST_RESORT
-    ), "terms: last resort"
+    errors._require(last_resort > block.timestamp and last_resort <= block.timestamp + MAX_LAST_RESORT, "terms: last resort")

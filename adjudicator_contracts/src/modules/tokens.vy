@@ -7,6 +7,7 @@
 """
 
 from ethereum.ercs import IERC20
+from modules import errors
 
 PUSH_GAS: constant(uint256) = 150_000
 # The frame around a push: dispatch, and the 1/64 that the inner call holds back.
@@ -40,8 +41,8 @@ def _pull(token: address, payer: address, amount: uint256):
         max_outsize=32,
         revert_on_failure=False,
     )
-    assert success and self._accepted(answer), "token: transfer refused"
-    assert staticcall IERC20(token).balanceOf(self) == before + amount, "token: wrong amount arrived"
+    errors._require(success and self._accepted(answer), "token: transfer refused")
+    errors._require(staticcall IERC20(token).balanceOf(self) == before + amount, "token: wrong amount arrived")
 
 
 @internal
@@ -58,7 +59,7 @@ def _transfer(token: address, owner: address, amount: uint256, gas_cap: uint256)
         gas=gas_cap,
         revert_on_failure=False,
     )
-    assert success and self._accepted(answer), "token: transfer refused"
+    errors._require(success and self._accepted(answer), "token: transfer refused")
 
 
 @internal
@@ -66,7 +67,7 @@ def _try_push(token: address, owner: address, amount: uint256) -> bool:
     """
     @notice Pay `owner` by way of `push` in a frame of its own; answer whether it worked. If not, nothing moved.
     """
-    assert msg.gas * 63 // 64 > PUSH_FRAME_GAS + PUSH_RESERVE, "token: too little gas"
+    errors._require(msg.gas * 63 // 64 > PUSH_FRAME_GAS + PUSH_RESERVE, "token: too little gas")
     return raw_call(
         self,
         abi_encode(token, owner, amount, method_id=method_id("push(address,address,uint256)")),

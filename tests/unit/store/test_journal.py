@@ -16,6 +16,7 @@ from channels.core.facts import (
     SettlementSeen,
 )
 from channels.core.records import (
+    BookRecalled,
     ChainSaid,
     Opened,
     Record,
@@ -49,6 +50,7 @@ EVERY_RECORD: list[Record] = [
     ChainSaid(RegisteredSeen(None, 0)),
     ChainSaid(SettlementSeen(ETH, EXPIRY, 2_345 * 10**18)),
     ChainSaid(ClosedSeen((1, 2))),
+    BookRecalled(book()),
     SigningFrozen(9),
 ]
 
@@ -217,7 +219,7 @@ def test_record_numbers_never_change() -> None:
     numbers = {type(record).__name__: pack_with(RECORD, record)[1] for record in EVERY_RECORD}
     assert numbers == {
         "Opened": 1, "TermsAccepted": 2, "Signed": 3, "StateAgreed": 4, "TurnMoved": 5, "ChainSaid": 6,
-        "SigningFrozen": 7,
+        "SigningFrozen": 7, "BookRecalled": 8,
     }  # fmt: skip
     assert numbers["Signed"] == SIGNED
 

@@ -1,0 +1,1 @@
+"""For people: the `channels` command and what it prints."""

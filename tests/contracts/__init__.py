@@ -1,0 +1,1 @@
+"""The contracts against a real EVM, entry point by entry point."""

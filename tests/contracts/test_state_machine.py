@@ -1,0 +1,101 @@
+"""The machine against the shipped adjudicator, and the proof that every rule and every refusal happened on the way.
+
+A campaign is replayed by its seed: `MACHINE_SEED=… pytest tests/contracts/test_state_machine.py`.
+"""
+
+import os
+import re
+import secrets
+from collections import Counter
+
+import pytest
+from hypothesis import settings
+
+from tests.contracts.laboratory import SOURCES
+from tests.contracts.laws import LawBroken
+from tests.contracts.machine import Machine, campaign
+
+pytestmark = pytest.mark.xdist_group("one campaign")
+"""All proofs are read off one campaign, which one worker runs."""
+
+CI_SEED, EXAMPLES, STEPS = 1, 600, 50
+
+RULE = "hypothesis_stateful_rule"
+"""How hypothesis marks a method that is a rule."""
+
+ALWAYS_REFUSED = {"bad_deposit", "another_state", "settle_madness", "forge"}
+"""Rules whose every deed must fail; all others must have succeeded too."""
+
+SILENT_RULES = {"mood", "advance", "wait"}
+"""Rules that ask the adjudicator for nothing."""
+
+ELSEWHERE = {
+    "adjudicator: only the adjudicator": "`push` called by others: an entry point test",
+    "ledger: overpaid": "the backstop of an arithmetic that cannot get there: a planted bug reaches it",
+    "state: version 0": "version 0 is stale before it is malformed",
+    "token: wrong amount arrived": "a token that takes a fee: an entry point test",
+    "token: too little gas": "counted as starved",
+    "prices: too little gas": "counted as starved",
+}
+"""Refusals that the machine does not reach, and why."""
+
+
+@pytest.fixture(scope="module")
+def tally() -> Counter[tuple[str, str]]:
+    """One campaign of the size that CI affords."""
+    return _campaign(EXAMPLES, STEPS, int(os.environ.get("MACHINE_SEED", CI_SEED)))
+
+
+def test_every_law_holds_and_every_rule_fired(tally: Counter[tuple[str, str]]) -> None:
+    """No law broke in the campaign; each rule of the machine did its deed, and succeeded where it may."""
+    rules = {name for name, member in vars(Machine).items() if hasattr(member, RULE)} - SILENT_RULES
+    done = {name.split()[0] for (name, outcome), count in tally.items() if count}
+    succeeded = {name.split()[0] for (name, outcome), count in tally.items() if count and outcome == "ok"}
+    named_otherwise = {"sign_anything": "anything", "blacklist": "claim", "report": "report"}
+    assert {named_otherwise.get(rule, rule) for rule in rules} - done == set()
+    assert {named_otherwise.get(rule, rule) for rule in rules} - ALWAYS_REFUSED - succeeded - {
+        "sign",
+        "report",
+    } == set()
+    assert {"gift", "guard", "dispute", "blocked", "returned", "last"} <= succeeded, "deeds within rules"
+    for move in ("pay", "withdraw", "trade", "acknowledge", "phantom"):
+        assert tally["sign", move], f"no state was signed for {move}"
+    assert tally["report", "spot"] and tally["report", "settlement"] and tally["starve", "starved"]
+    assert all(tally["mood", str(mode)] for mode in range(4))
+
+
+def test_every_refusal_was_heard(tally: Counter[tuple[str, str]]) -> None:
+    """Every revert string of the adjudicator came up, in a deed that the model refused in the same words."""
+    texts = [path.read_text("utf-8") for path in (SOURCES / "modules").glob("*.vy")]
+    texts.append((SOURCES / "Adjudicator.vy").read_text("utf-8"))
+    known = set(re.findall(r'"((?:adjudicator|ledger|payoff|prices|signatures|state|token): [^"]+)"', "\n".join(texts)))
+    heard = {outcome for _, outcome in tally}
+    assert known, "the sources name their refusals"
+    assert known - heard - ELSEWHERE.keys() == set()
+    assert ELSEWHERE.keys() <= known, "an exception for a refusal that is gone"
+    assert "" in heard, "bytes that are no book"
+
+
+def test_every_boundary_second_was_visited(tally: Counter[tuple[str, str]]) -> None:
+    """A second before, at and after: deadlines, expiries, both graces, the last resort, the validity of a state."""
+    for until in ("deadline", "expiry", "grace", "grace twice", "valid until"):
+        for offset in ("-1", "+0", "+1"):
+            assert tally["advance", f"{until} {offset}"], f"never at {until} {offset}"
+    assert tally["answer -1", "ok"] and tally["answer +0", "adjudicator: deadline passed"]
+    assert tally["last_resort -1", "adjudicator: too early"] and tally["last_resort +0", "ok"]
+
+
+@pytest.mark.nightly
+def test_a_night_of_it() -> None:
+    """The long campaign: `HYPOTHESIS_PROFILE=nightly pytest -m nightly`; a fresh seed every time."""
+    number = int(os.environ.get("MACHINE_SEED", secrets.randbits(32)))
+    _campaign(settings().max_examples, 2 * STEPS, number)
+
+
+def _campaign(examples: int, steps: int, number: int) -> Counter[tuple[str, str]]:
+    print(f"MACHINE_SEED={number}")
+    try:
+        return campaign(examples, steps, number, shrink=True)
+    except LawBroken as broken:
+        broken.add_note(f"replay with MACHINE_SEED={number}")
+        raise

@@ -1,0 +1,424 @@
+"""Two honest sides, a network that loses and repeats, processes that die anywhere, a chain that says what it likes.
+
+After every step: no version has two states signed by one party, nothing leaves before it is durable, nobody hangs up or
+finds that it lost data, and what both signed is never lost. At the end, after one reconnect: both hold the same state
+and the same turn, and each journal, replayed, is the running channel.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from channels.core import events as e, facts as f, views
+from channels.core.phases import Phase
+from channels.errors import RuleViolation
+from channels.model import (
+    Acknowledge,
+    Agreed,
+    Close,
+    Intent,
+    Leg,
+    Mark,
+    Operation,
+    Party,
+    Reopen,
+    Trade,
+    Withdraw,
+    net,
+)
+from channels.session import Session
+from channels.wire import messages as m
+from tests.roles import DAY, ETH, EXPIRY, HOUR, LATER, UNIT
+from tests.sansio import Joined, Killed, Side, durable, fresh, replayed
+
+ROUNDS = 2 * settings().max_examples
+SIDES = st.sampled_from([0, 1])
+ACCEPT = b"\x07"
+"""The number of an Accept on the wire, behind four bytes of length and one of msgpack."""
+LEGS = [
+    Leg.call(ETH, EXPIRY, 2400, quantity=1),
+    Leg.put(ETH, EXPIRY, 2200, quantity=1),
+    Leg.call(ETH, LATER, 2500, quantity=1),
+]
+
+
+class Chain:
+    """What the adjudicator would say, in order; each side hears it at its own pace."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+        self.news: list[f.ChainFact | int] = [now]
+        self.deposits, self.paid = [0, 0], [0, 0]
+        self.registered: Agreed | None = None
+        self.deadline = 0
+        self.closed = False
+
+    @property
+    def version(self) -> int:
+        return self.registered.version if self.registered else 0
+
+    @property
+    def disputed(self) -> bool:
+        return bool(self.deadline) and not self.closed
+
+    def pass_time(self, seconds: int) -> None:
+        self.now += seconds
+        self.news.append(self.now)
+
+    def deposit(self, party: Party, amount: int) -> None:
+        self.deposits[party] += amount
+        self.news.append(f.DepositSeen(party, self.deposits[party]))
+
+    def register(self, agreed: Agreed | None, deadline: int) -> None:
+        self.registered, self.deadline = agreed, deadline
+        self.news.append(f.RegisteredSeen(agreed.state if agreed else None, deadline))
+        for party in Party:
+            if agreed and agreed.state.withdrawals[party] > self.paid[party]:
+                self.paid[party] = agreed.state.withdrawals[party]
+                self.news.append(f.PaymentSeen(party, self.paid[party]))
+
+    def close(self, agreed: Agreed) -> None:
+        self.closed = True
+        balances = agreed.state.balances
+        self.news.append(f.ClosedSeen((max(0, balances[0]), max(0, balances[1]))))
+
+
+class TwoSides(RuleBasedStateMachine):
+    """Alice and Bob with ten thousand tokens each, agreed."""
+
+    fired: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = Joined()
+        self.chain = Chain(self.world.now)
+        self.steps = 0
+        for party in Party:
+            self.chain.deposit(party, 10_000 * UNIT)
+        self.hear_all()
+        self.world.propose(self.world.alice, Acknowledge((10_000 * UNIT,) * 2, (0, 0)))
+
+    # What happens
+
+    def attempt(self, side: Side, fuse: int | None, do: Callable[[], Any]) -> bool:
+        """Do something; the side may die on the way, and rules may refuse it: then nothing has happened."""
+        side.fuse = fuse
+        before = durable(side.channel)
+        try:
+            do()
+        except Killed:
+            self.fired["killed"] += 1
+            return False
+        except RuleViolation as refused:
+            self.fired[type(refused).__name__] += 1
+            assert durable(side.channel) == before
+            return False
+        finally:
+            side.fuse = None
+        return True
+
+    def propose(self, side: Side, fuse: int | None, *operations: Operation) -> bool:
+        def do() -> None:
+            self.world.carry(side, side.seat.propose(operations, fresh(), self.world.now))
+
+        return self.attempt(side, fuse, do)
+
+    def holder(self) -> Side | None:
+        return next((s for s in self.world.sides if s.channel.my_turn and s.channel.phase is not Phase.PROPOSED), None)
+
+    fuses = st.sampled_from([None, None, None, None, 0, 1, 2, 3])
+
+    @rule(fuse=fuses, leg=st.sampled_from(LEGS), lots=st.sampled_from([-3, -1, 1, 2]), premium=st.integers(-20, 20))
+    def propose_a_trade(self, fuse: int | None, leg: Leg, lots: int, premium: int) -> None:
+        if (side := self.holder()) is None:
+            return
+        legs = (leg.times(lots),)
+        after = net(side.channel.book.legs, legs)
+        marks = self.world.view(after, self.world.now)
+        trade = Trade(legs, premium * UNIT, marks) if after and marks else None
+        if trade is not None and self.propose(side, fuse, trade):
+            self.fired["trade"] += 1
+
+    @rule(fuse=fuses)
+    def propose_a_mark(self, fuse: int | None) -> None:
+        if (side := self.holder()) is None:
+            return
+        legs = side.channel.book.legs
+        marks = self.world.view(legs, self.world.now) if legs else None
+        if self.propose(side, fuse, Mark(marks) if marks else Mark()):
+            self.fired["mark"] += 1
+
+    @rule(fuse=fuses, tokens=st.sampled_from([1, 50, 9_000]))
+    def propose_a_withdrawal(self, fuse: int | None, tokens: int) -> None:
+        if (side := self.holder()) is not None and self.propose(side, fuse, Withdraw(tokens * UNIT)):
+            self.fired["withdraw"] += 1
+
+    @rule(fuse=fuses)
+    def propose_what_is_due(self, fuse: int | None) -> None:
+        side = self.holder()
+        due = views.housekeeping(side.channel) if side else ()
+        if side is not None and due and self.propose(side, fuse, *due):
+            self.fired["housekeeping"] += 1
+
+    def holds_in(self, *phases: Phase) -> bool:
+        side = self.holder()
+        return side is not None and side.channel.phase in phases
+
+    @precondition(lambda self: self.steps % 2 == 0 and self.holds_in(Phase.OPEN))
+    @rule(fuse=fuses, seconds=st.sampled_from([60, 1800]))
+    def propose_a_close(self, fuse: int | None, seconds: int) -> None:
+        side = self.holder()
+        if side is not None and self.propose(side, fuse, Close(0, self.world.now + seconds)):
+            self.fired["close"] += 1
+
+    @precondition(lambda self: self.holds_in(Phase.DISPUTED, Phase.SETTLING))
+    @rule(fuse=fuses, seconds=st.sampled_from([60, 1800]))
+    def propose_a_reopen(self, fuse: int | None, seconds: int) -> None:
+        side = self.holder()
+        if side is None:
+            return
+        reopen = Reopen(side.channel.chain.paid, self.world.now + seconds)
+        if self.propose(side, fuse, reopen):
+            self.fired["reopen"] += 1
+
+    @precondition(lambda self: self.world.connected and not any(s.transit for s in self.world.sides))
+    @rule(who=SIDES, fuse=fuses)
+    def want_the_turn(self, who: int, fuse: int | None) -> None:
+        side = self.world.sides[who]
+        if side.channel.phase is Phase.CLOSED or side.channel.my_turn:
+            return
+        if self.attempt(side, fuse, lambda: self.world.act(side, e.TurnNeeded())):
+            self.fired["turn wanted"] += 1
+
+    @precondition(lambda self: any(s.channel.turn_needed for s in self.world.sides))
+    @rule(who=SIDES, fuse=fuses)
+    def spare_the_turn(self, who: int, fuse: int | None) -> None:
+        side = self.world.sides[who]
+        if side.channel.turn_needed:
+            self.attempt(side, fuse, lambda: self.world.act(side, e.TurnSpared()))
+            self.fired["turn spared"] += 1
+
+    @precondition(lambda self: any(s.transit for s in self.world.sides))
+    @rule(who=SIDES, fuse=fuses, frames=st.integers(1, 3))
+    def deliver(self, who: int, fuse: int | None, frames: int) -> None:
+        side = self.world.sides[who]
+        if side.transit:
+            self.attempt(side, fuse, lambda: self.world.deliver(side, frames))
+            self.fired["delivered"] += 1
+
+    @precondition(lambda self: any(s.transit for s in self.world.sides))
+    @rule()
+    def deliver_all(self) -> None:
+        self.world.settle()
+        self.fired["settled"] += 1
+
+    @precondition(lambda self: self.steps % 3 == 0 and any(s.transit for s in self.world.sides))
+    @rule()
+    def drop(self) -> None:
+        self.world.drop()
+        self.fired["dropped"] += 1
+
+    @precondition(lambda self: not self.world.connected)
+    @rule()
+    def connect_and_settle(self) -> None:
+        self.world.reconnect()
+
+    @precondition(lambda self: not self.world.connected)
+    @rule()
+    def connect(self) -> None:
+        self.world.connect()
+        self.fired["connected"] += 1
+
+    @precondition(lambda self: self.steps % 4 == 0)
+    @rule(who=SIDES)
+    def restart(self, who: int) -> None:
+        self.world.restart(self.world.sides[who])
+        self.fired["restarted"] += 1
+
+    @precondition(lambda self: self.world.connected and self.steps % 3 == 0)
+    @rule(data=st.data())
+    def an_old_accept_comes_again(self, data: st.DataObject) -> None:
+        accepts = [(side, frame) for side, frame in self.world.history if frame[5:6] == ACCEPT]
+        if accepts:
+            side, frame = data.draw(st.sampled_from(accepts))
+            self.world.feed(side, frame)
+            self.fired["old accept"] += 1
+
+    @rule(percent=st.sampled_from([99, 100, 102]))
+    def the_market_moves(self, percent: int) -> None:
+        """By more than a peer's mark may be off, if it is on the way."""
+        self.world.spot = str(2300 * percent // 100)
+
+    # What the chain says
+
+    @rule(who=SIDES, amount=st.integers(1, 100))
+    def deposit(self, who: int, amount: int) -> None:
+        if not self.chain.closed:
+            self.chain.deposit(Party(who), amount * UNIT)
+            self.fired["deposit"] += 1
+
+    @rule(seconds=st.sampled_from([12, 120, HOUR]))
+    def time_passes(self, seconds: int) -> None:
+        if self.chain.now + seconds < EXPIRY - DAY:
+            self.chain.pass_time(seconds)
+            self.world.now = self.chain.now
+
+    def shown(self) -> list[Agreed]:
+        """Every state with both signatures that either side holds."""
+        found = [a for side in self.world.sides for a in (side.channel.agreed, side.channel.closing) if a]
+        return [a for a in found if max(a.state.deposits) <= max(self.chain.deposits)]
+
+    @precondition(lambda self: not self.chain.closed and self.steps % 5 == 0)
+    @rule(data=st.data())
+    def challenge(self, data: st.DataObject) -> None:
+        """With an agreed state of either side, the newest or one the other side has left behind."""
+        states = [a for a in self.shown() if a.version > self.chain.version and a.state.intent is Intent.OPERATE]
+        if self.chain.disputed and self.chain.now >= self.chain.deadline:
+            return
+        if states:
+            deadline = self.chain.deadline or self.chain.now + HOUR
+            self.chain.register(data.draw(st.sampled_from(states)), deadline)
+            self.fired["challenge"] += 1
+
+    @precondition(lambda self: not self.chain.closed and any(s.channel.closing for s in self.world.sides))
+    @rule()
+    def mine_what_is_closing(self) -> None:
+        for agreed in self.shown():
+            state = agreed.state
+            if agreed.version <= self.chain.version or self.chain.now > state.valid_until:
+                continue
+            if state.intent is Intent.CLOSE:
+                self.chain.close(agreed)
+                self.fired["closed"] += 1
+                return
+            if state.intent is Intent.REOPEN and self.chain.disputed:
+                self.chain.register(agreed, 0)
+                self.fired["reopened"] += 1
+                return
+
+    @precondition(lambda self: self.chain.disputed)
+    @rule()
+    def end_the_dispute(self) -> None:
+        """Both hear of it, agree to go on, and have it mined."""
+        self.hear_all()
+        self.world.reconnect()
+        side = self.holder()
+        if side and side.channel.bar is None:
+            if self.propose(side, None, Reopen(side.channel.chain.paid, self.world.now + 600)):
+                self.fired["reopen"] += 1
+            self.world.settle()
+            self.mine_what_is_closing()
+
+    @precondition(lambda self: any(s.heard < len(self.chain.news) for s in self.world.sides))
+    @rule(who=SIDES, fuse=fuses, news=st.integers(1, 9))
+    def hear(self, who: int, fuse: int | None, news: int) -> None:
+        side = self.world.sides[who]
+        for item in self.chain.news[side.heard : side.heard + news]:
+            if not self.attempt(side, fuse, lambda item=item: self._hear(side, item)):  # type: ignore[misc]
+                return
+            side.heard += 1
+            self.fired["heard"] += 1
+
+    def _hear(self, side: Side, item: f.ChainFact | int) -> None:
+        event = e.BlockConfirmed(item) if isinstance(item, int) else e.CHAIN_EVENTS[type(item)](item)
+        self.world.act(side, event)
+
+    def hear_all(self) -> None:
+        for side in self.world.sides:
+            for item in self.chain.news[side.heard :]:
+                self._hear(side, item)
+            side.heard = len(self.chain.news)
+
+    # What must hold
+
+    @invariant()
+    def laws(self) -> None:
+        self.steps += 1
+        for side in self.world.sides:
+            channel = side.channel
+            assert not side.hangups, f"an honest peer was hung up on: {side.hangups[0].error}"
+            assert not channel.frozen
+            assert channel.version >= side.held, "what both signed is lost"
+            assert channel.signed == max(side.signed, default=0)
+            if self.steps % 8 == 0:
+                assert durable(replayed(side)) == durable(channel)
+        one, other = (side.channel for side in self.world.sides)
+        assert abs(one.turn - other.turn) <= 1
+        assert not (one.my_turn and other.my_turn), "two hold the turn"
+        if one.agreed and other.agreed and one.agreed.version == other.agreed.version:
+            assert one.agreed.state == other.agreed.state
+
+    def teardown(self) -> None:
+        self.hear_all()
+        self.world.reconnect()
+        for side in self.world.sides:
+            if side.channel.turn_needed:
+                self.world.act(side, e.TurnSpared())
+        self.world.settle()
+        one, other = (side.channel for side in self.world.sides)
+        self.laws()
+        assert one.agreed == other.agreed
+        assert one.closing == other.closing
+        assert one.my_turn != other.my_turn
+        assert one.chain == other.chain
+        assert one.phase is other.phase
+        assert one.phase is not Phase.PROPOSED
+        for side in self.world.sides:
+            assert durable(replayed(side)) == durable(side.channel)
+        assert one.chain.pot == sum(self.chain.deposits) - sum(self.chain.paid)
+        self.fired[f"ended {one.phase.value}"] += 1
+        if one.phase is Phase.OPEN and one.bar is None:
+            # Life goes on: whoever wants to propose can.
+            legs = one.book.legs
+            marks = self.world.view(legs, self.world.now) if legs else None
+            for side in self.world.sides:
+                self.world.propose(side, Mark(marks) if marks else Mark())
+            assert self.world.agreed.version >= one.version + 2
+
+
+RULES = frozenset(
+    {
+        "killed", "trade", "mark", "withdraw", "housekeeping", "close", "reopen", "delivered", "settled", "dropped",
+        "connected", "restarted", "deposit", "challenge", "closed", "reopened", "heard", "turn wanted", "turn spared",
+        "old accept", "ended open", "ended disputed", "ended settling", "ended closed",
+    }
+)  # fmt: skip
+"""Each must have happened, or the laws were not put to the test."""
+
+
+def test_two_honest_sides_agree_whatever_the_network_does() -> None:
+    TwoSides.fired.clear()
+    silent = RULES
+    for _ in range(6):
+        run_state_machine_as_test(TwoSides, settings=settings(stateful_step_count=60, max_examples=ROUNDS))  # type: ignore[no-untyped-call]
+        silent = RULES - {name for name, times in TwoSides.fired.items() if times}
+        if not silent:
+            return
+    raise AssertionError(f"never happened: {silent} (happened: {dict(TwoSides.fired)})")
+
+
+def test_the_laws_notice_a_signature_that_leaves_before_it_is_durable() -> None:
+    world = Joined()
+    seat = world.alice.seat
+    effects = seat.propose((Acknowledge((0, 0), (0, 0)),), fresh(), world.now)
+    try:
+        world.carry(world.alice, reversed(effects))
+    except KeyError:
+        return
+    raise AssertionError("a proposal left before its record")
+
+
+def test_accepts_are_told_by_their_number() -> None:
+    """The rule above that repeats an Accept finds it by its byte on the wire."""
+    assert Session.to_bytes(m.Accept(Joined().id, 1, bytes(65)))[5:6] == ACCEPT

@@ -1,0 +1,137 @@
+"""The transition table is the law: every phase meets every event."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+
+from channels.core import events as e, facts as f
+from channels.core.channel import Channel
+from channels.core.invariants import check
+from channels.core.machine import _HANDLERS, step
+from channels.core.phases import TRANSITIONS, Phase
+from channels.errors import ChannelError, InvariantBroken, RuleViolation, SettlementInvalid, UnexpectedMessage
+from channels.model import Mark, Party
+from channels.session import Seat, any_deal
+from tests.roles import ETH, EXPIRY, HOUR, NOW, UNIT, alice, book, half
+from tests.sansio import Joined, fresh
+from tools import draw_phases
+
+
+@cache
+def channel_in(phase: Phase) -> Channel:
+    """Alice's channel, brought to a phase by what leads there."""
+    world = Joined(opened=False)
+    if phase is Phase.OPENING:
+        world.open(world.alice)
+        return world.alice.channel
+    world = Joined()
+    world.fund(1_000, 1_000)
+    if phase is Phase.PROPOSED:
+        world.propose(world.alice, Mark(), deliver=False)
+    elif phase in (Phase.DISPUTED, Phase.SETTLING):
+        world.confirm(f.RegisteredSeen(world.agreed.state, NOW + HOUR))
+        world.block(NOW + (HOUR if phase is Phase.SETTLING else 1))
+    elif phase is Phase.CLOSED:
+        world.confirm(f.ClosedSeen((1, 2)))
+    assert world.alice.channel.phase is phase
+    return world.alice.channel
+
+
+EVENTS: dict[type[e.Event], e.Event] = {
+    type(event): event
+    for event in (
+        e.ProposalWanted((Mark(),), bytes(32), NOW),
+        e.SignatureMade(7, bytes(65)),
+        e.TurnNeeded(),
+        e.TurnSpared(),
+        e.Connected(),
+        e.TermsConfirmed(),
+        e.TermsRepeated(),
+        e.ProposalSeen(half(Party.ONE, version=9), (Mark(),), NOW, None),
+        e.ProposalBroken(9, SettlementInvalid("nothing is due")),
+        e.AcceptSeen(2, bytes(65)),
+        e.RejectSeen(2, "trade: invalid", "no"),
+        e.TurnWantedSeen(),
+        e.TurnPassedSeen(1),
+        e.ResumeSeen(0, 0, None),
+        e.BookFound(book()),
+        e.BlockConfirmed(NOW + 2 * HOUR),
+        e.DepositConfirmed(f.DepositSeen(Party.ONE, 5_000 * UNIT)),
+        e.PaymentConfirmed(f.PaymentSeen(Party.ONE, 5)),
+        e.RegistrationConfirmed(f.RegisteredSeen(None, NOW + 3 * HOUR)),
+        e.SettlementConfirmed(f.SettlementSeen(ETH, EXPIRY, 10**18)),
+        e.CloseConfirmed(f.ClosedSeen((1, 2))),
+    )
+}
+
+
+def test_every_event_is_known_to_the_table_and_to_a_handler() -> None:
+    listed = {event for events in TRANSITIONS.values() for event in events}
+    defined = {v for v in vars(e).values() if isinstance(v, type) and issubclass(v, e.Event) and v is not e.Event}
+    assert listed == set(_HANDLERS) == set(EVENTS) == defined
+    assert set(TRANSITIONS) == set(Phase)
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("event", EVENTS, ids=lambda kind: kind.__name__)
+def test_an_event_leads_where_the_table_says_or_changes_nothing(phase: Phase, event: type[e.Event]) -> None:
+    channel = channel_in(phase)
+    allowed = TRANSITIONS[phase].get(event)
+    if allowed is None:
+        seat = Seat(channel, alice.signer, deal=any_deal)
+        with pytest.raises(UnexpectedMessage) as caught:
+            seat.act(EVENTS[event])
+        assert (caught.value.message, caught.value.phase) == (event.__name__, phase.value)
+        assert seat.channel is channel
+        return
+    try:
+        after = step(channel, EVENTS[event])
+    except (RuleViolation, InvariantBroken):
+        return
+    assert after.channel.phase in allowed
+
+
+def test_a_step_outside_the_table_is_a_bug_that_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = channel_in(Phase.OPEN)
+    monkeypatch.setitem(TRANSITIONS[Phase.OPEN], e.CloseConfirmed, (Phase.OPEN,))
+    with pytest.raises(InvariantBroken, match="transitions follow the table"):
+        step(channel, EVENTS[e.CloseConfirmed])
+
+
+BROKEN: dict[str, dict[str, Any]] = {
+    "the highest signed version never falls": {"signed": 0, "outstanding": ()},
+    "the agreed version never falls": {"agreed": None},
+    "the turn counter never falls": {"turn": -2},
+    "what is in flight is outstanding": {"in_flight": 5},
+    "what is outstanding was signed": {"signed": 1},
+}
+
+
+@pytest.mark.parametrize("law", BROKEN)
+def test_a_broken_law_is_noticed(law: str) -> None:
+    before = channel_in(Phase.PROPOSED)
+    if law == "what is outstanding was signed":
+        before = replace(before, signed=1)
+    with pytest.raises(InvariantBroken, match=law):
+        check(before, replace(before, **BROKEN[law]))
+
+
+def test_signatures_that_nobody_asked_for_are_a_bug() -> None:
+    with pytest.raises(InvariantBroken):
+        step(channel_in(Phase.OPEN), e.SignatureMade(3, bytes(65)))
+
+
+def test_one_signature_is_asked_for_at_a_time() -> None:
+    channel = channel_in(Phase.OPEN)
+    asked = step(channel, e.ProposalWanted((Mark(),), fresh(), NOW)).channel
+    with pytest.raises(ChannelError, match="one signature"):
+        step(asked, e.ProposalWanted((Mark(),), fresh(), NOW))
+
+
+def test_the_committed_drawing_is_the_table() -> None:
+    assert draw_phases.TARGET.read_text("utf-8") == draw_phases.draw(), "run: python -m tools.draw_phases"
+    assert draw_phases.README.read_text("utf-8") == draw_phases.readme(), "run: python -m tools.draw_phases"
