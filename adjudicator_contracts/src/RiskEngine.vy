@@ -13,10 +13,10 @@
 
 from interfaces import IRiskEngine
 from modules import black
+from modules import book as layout
 from modules import charges
 from modules import fixed
 from modules import margin_policy
-from modules import payoff
 from modules import portfolio
 from modules import rounding
 from modules import scan
@@ -97,7 +97,7 @@ def units(options: DynArray[IRiskEngine.Option, 32]) -> DynArray[IRiskEngine.Uni
     """
     found: DynArray[IRiskEngine.UnitGreeks, 32] = []
     for option: IRiskEngine.Option in options:
-        assert option.kind <= payoff.PUT, "risk: out of bounds"
+        assert option.kind <= layout.PUT, "risk: out of bounds"
         assert option.forward != 0 and option.forward <= convert(schedule.MAX_PRICE, uint256), "risk: out of bounds"
         assert option.strike != 0 and option.strike <= convert(schedule.MAX_PRICE, uint256), "risk: out of bounds"
         assert option.vol <= convert(portfolio.MAX_VOL, uint256), "risk: out of bounds"
@@ -111,7 +111,7 @@ def units(options: DynArray[IRiskEngine.Option, 32]) -> DynArray[IRiskEngine.Uni
         found.append(
             self._shown(
                 black._unit(
-                    option.kind == payoff.PUT,
+                    option.kind == layout.PUT,
                     forward,
                     fixed._ln(forward, top),
                     strike,

@@ -6,12 +6,12 @@
 @dev What passes here satisfies protocol §2, on which all unchecked arithmetic of the engine relies. Only the canonical
      encoding passes: positions and length of the three arrays are fixed by their sizes, and every word in them is a field
      that the ABI decoder has clamped to its type. So no two byte strings have one meaning here.
-     The one rule of the library that is not repeated is that an underlying's name be printable: it moves no number.
+     One rule of the library is not repeated, that a name be printable: it moves no number.
 """
 
 from . import black
+from . import book as layout
 from . import fixed
-from . import payoff
 from . import rounding
 from . import schedule
 
@@ -51,14 +51,14 @@ def _open(
     gamma_move: int256,
 ) -> (DynArray[schedule.Expiry, 8], DynArray[Leg, 32], Mark):
     """
-    @notice The expiries and legs of a book, and what they are worth at time `t`.
+    @notice Expiries and legs of a book, and what they are worth at time `t`.
     """
     expiries: DynArray[schedule.Expiry, 8] = []
     legs: DynArray[Leg, 32] = []
     mark: Mark = empty(Mark)
-    contents: payoff.Book = empty(payoff.Book)
+    contents: layout.Book = empty(layout.Book)
     if len(book) != 0:
-        contents = abi_decode(book, payoff.Book)
+        contents = abi_decode(book, layout.Book)
         expiries_at: uint256 = unsafe_add(192, unsafe_mul(64, len(contents.spots)))
         legs_at: uint256 = unsafe_add(expiries_at, unsafe_add(32, unsafe_mul(128, len(contents.forwards))))
         schedule._require(
@@ -77,7 +77,7 @@ def _open(
     move_q100: int256 = unsafe_div(gamma_move << 100, WAD)
     at: uint256 = 0
     for e: uint256 in range(len(expiries), bound=8):
-        key: payoff.Forward = contents.forwards[e]
+        key: layout.Forward = contents.forwards[e]
         expiry: schedule.Expiry = expiries[e]
         first: uint256 = at
         series: int256 = 0
@@ -86,20 +86,20 @@ def _open(
         gamma: int256 = 0
         vega: int256 = 0
         for i: uint256 in range(first, len(contents.legs), bound=32):
-            line: payoff.Leg = contents.legs[i]
+            line: layout.Leg = contents.legs[i]
             if line.expiry != key.expiry or line.underlying != key.underlying:
                 break
             at = unsafe_add(at, 1)
             last_series: int256 = series
             quantity: int256 = convert(line.quantity, int256)
             leg: Leg = empty(Leg)
-            leg.is_put = line.kind == payoff.PUT
+            leg.is_put = line.kind == layout.PUT
             leg.strike = convert(line.strike, int256)
             leg.vol = convert(line.vol, int256)
             leg.notional = unsafe_mul(quantity, expiry.discount)
             series = unsafe_add(unsafe_mul(2, leg.strike), convert(leg.is_put, int256))
             schedule._require(
-                line.kind <= payoff.PUT
+                line.kind <= layout.PUT
                 and series > last_series
                 and leg.strike != 0
                 and leg.strike <= schedule.MAX_PRICE
@@ -112,14 +112,7 @@ def _open(
                 leg.ln_strike = fixed._ln(leg.strike, expiry.top)
                 width = unsafe_div(unsafe_mul(leg.vol, expiry.root), WAD)
             unit: black.Greeks = black._unit(
-                leg.is_put,
-                expiry.forward,
-                expiry.ln_forward,
-                leg.strike,
-                leg.ln_strike,
-                width,
-                expiry.root,
-                expiry.seconds,
+                leg.is_put, expiry.forward, expiry.ln_forward, leg.strike, leg.ln_strike, width, expiry.root, expiry.seconds
             )
             legs.append(leg)
             worth = unsafe_add(worth, unsafe_mul(leg.notional, unit.price))

@@ -7,13 +7,13 @@
      underlying: so the second can never claim more than the first would find. Losses are negative where the party gains.
 """
 
-from . import black
 from . import fixed
 from . import margin_policy
 from . import portfolio
 from . import rounding
 from . import schedule
 from . import shocks
+from . import tails
 
 uses: margin_policy
 uses: shocks
@@ -98,7 +98,7 @@ def _worst(
                         near: int256 = 0
                         far: int256 = 0
                         decay: int256 = 0
-                        near, far, decay = black._tails(
+                        near, far, decay = tails._tails(
                             forward,
                             ln_forward,
                             leg.strike,
@@ -107,7 +107,7 @@ def _worst(
                         )
                         price: int256 = 0
                         if near > far:
-                            price = unsafe_sub(near, far) >> black.GUARD_BITS
+                            price = unsafe_sub(near, far) >> tails.GUARD_BITS
                         if leg.is_put:
                             if forward < leg.strike:
                                 price = unsafe_add(price, unsafe_sub(leg.strike, forward))

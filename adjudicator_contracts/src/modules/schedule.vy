@@ -6,8 +6,8 @@
 @dev Checked here are sizes, order and bounds of protocol §2, on which all unchecked arithmetic of the engine relies.
 """
 
+from . import book as layout
 from . import fixed
-from . import payoff
 
 WAD: constant(int256) = 10**18
 MAX_PRICE: constant(int256) = 2**92
@@ -45,8 +45,8 @@ def _require(is_so: bool):
 @internal
 @pure
 def _expiries(
-    spot_marks: DynArray[payoff.Spot, 4],
-    marks: DynArray[payoff.Forward, 8],
+    spot_marks: DynArray[layout.Spot, 4],
+    marks: DynArray[layout.Forward, 8],
     spots: DynArray[uint256, 4],
     settlements: DynArray[uint256, 8],
     time: uint64,
@@ -57,10 +57,10 @@ def _expiries(
     """
     expiries: DynArray[Expiry, 8] = []
     at: uint256 = 0
-    spot_mark: payoff.Spot = empty(payoff.Spot)
+    spot_mark: layout.Spot = empty(layout.Spot)
     spot: uint256 = 0
     last: uint64 = 0
-    for mark: payoff.Forward in marks:
+    for mark: layout.Forward in marks:
         if mark.underlying != spot_mark.underlying:
             name: uint256 = convert(spot_mark.underlying, uint256)
             self._require(at < len(spot_marks))
