@@ -34,7 +34,7 @@ SETTINGS = {"evm_version": "cancun", "optimize": "gas", "codegen": "legacy"}
 OVERRIDES = {"Adjudicator": {"optimize": "codesize"}}
 FORMATS = ("abi", "bytecode", "bytecode_runtime", "layout", "integrity")
 
-_SHIPPED = ("Adjudicator.vy", "sources/*.vy", "mocks/*.vy")
+_SHIPPED = ("Adjudicator.vy", "RiskEngine.vy", "sources/*.vy", "mocks/*.vy")
 
 
 class BuildError(Exception):
@@ -62,7 +62,7 @@ def compile_contract(source: Path) -> dict[str, Any]:
     )
     if runtime.removeprefix("0x") not in bytecode:
         raise BuildError(f"the runtime of {source.stem} is not in its deployment code")
-    code_layout: dict[str, dict[str, Any]] = json.loads(layout).get("code_layout", {})
+    immutables = _places(json.loads(layout).get("code_layout", {}))
     return {
         "name": source.stem,
         "compiler": f"vyper {COMPILER}",
@@ -71,12 +71,20 @@ def compile_contract(source: Path) -> dict[str, Any]:
         "runtime_hash": _keccak(runtime),
         "immutables": [
             {"name": name, "offset": place["offset"], "length": place["length"]}
-            for name, place in sorted(code_layout.items(), key=lambda item: int(item[1]["offset"]))
+            for name, place in sorted(immutables.items(), key=lambda item: int(item[1]["offset"]))
         ],
         "abi": json.loads(abi),
         "bytecode": bytecode,
         "runtime": runtime,
     }
+
+
+def _places(layout: dict[str, dict[str, Any]], prefix: str = "") -> dict[str, dict[str, Any]]:
+    """Return where each immutable lies; those of a module are called `module.NAME`."""
+    places: dict[str, dict[str, Any]] = {}
+    for name, entry in layout.items():
+        places.update({prefix + name: entry} if "offset" in entry else _places(entry, f"{prefix}{name}."))
+    return places
 
 
 def render(document: dict[str, Any]) -> str:

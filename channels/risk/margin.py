@@ -12,6 +12,7 @@ their payoff no longer moves, so it must neither be stressed nor hedge what stil
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import groupby
 
 from ..model.book import Book
@@ -21,7 +22,7 @@ from .fixed import ln_q120, sqrt_years_q100_down
 from .policy import DEFAULT_POLICY, MarginPolicy, money_to_tokens_up
 from .report import Charges, Greeks, MarginReport, WorstScenario
 from .scenarios import shocked_forward, shocked_vols
-from .valuation import Position, greeks_of, positions, tokens_down
+from .valuation import Position, Settlements, greeks_of, positions, tokens_down
 
 Scan = tuple[tuple[int, int], tuple[int, int]]
 """Per party: the worst row and its damped loss at 1e54, which may be negative."""
@@ -35,13 +36,16 @@ def margin(
     *,
     t: int | None = None,
     spots: Mapping[str, int] | None = None,
+    settlements: Settlements | None = None,
 ) -> tuple[MarginReport, MarginReport]:
     """Return both parties' margin reports; `cash` in token units, `t` and `spots` default to the marks'.
+
+    An expired leg counts at its price in `settlements`, without one at spot intrinsic.
 
     Off-chain verdicts use the marks' time and spots, on-chain ones the block's and the price source's: equal inputs
     give equal bits. Raises OutOfBounds where a spot or forward leaves the protocol's bounds; a scenario never does.
     """
-    held = positions(book, t, spots)
+    held = positions(book, t, spots, settlements)
     live = tuple(position for position in held if position.is_live)
     age = 0 if t is None else max(0, t - book.marks.time)
     total = sum(position.value for position in held)
@@ -86,6 +90,28 @@ def scan(live: tuple[Position, ...], policy: MarginPolicy, age: int) -> Scan:
         loss = max(losses)
         worst.append((losses.index(loss), loss))
     return worst[0], worst[1]
+
+
+def scenario_losses(
+    book: Book,
+    witness: Mapping[str, int],
+    policy: MarginPolicy = DEFAULT_POLICY,
+    *,
+    t: int | None = None,
+    spots: Mapping[str, int] | None = None,
+) -> dict[str, tuple[int, int]]:
+    """Return what the row that `witness` names for each underlying costs (party 0, party 1), damped, at 1e54.
+
+    Negative for a gain; underlyings without a live leg are left out. With the worst rows of a report these are the
+    losses of its scan, which is what makes a witness of one row for each underlying prove exactly a breach.
+    """
+    live = [position for position in positions(book, t, spots) if position.is_live]
+    age = 0 if t is None else max(0, t - book.marks.time)
+    losses = {}
+    for name, group in groupby(live, key=lambda p: p.leg.underlying):
+        (_, first), (_, second) = scan(tuple(group), replace(policy, scenarios=(policy.scenarios[witness[name]],)), age)
+        losses[name] = (first, second)
+    return losses
 
 
 def scenario_values(live: tuple[Position, ...], base: int, policy: MarginPolicy, age: int) -> list[int]:

@@ -1,8 +1,8 @@
 """What a book is worth at a moment, and its Greeks: party 0's view, exact until the one division at the end.
 
 A leg's value is quantity · discount · price, an exact integer at 1e54; with the bounds of protocol §2 it stays below
-2^242, thirty-two of them below 2^247. Party 1's value is its negative. A leg at or past its expiry and not settled
-yet counts at the intrinsic of the spot.
+2^242, thirty-two of them below 2^249. Party 1's value is its negative. A leg at or past its expiry counts at its
+settlement where one is given, and at the intrinsic of the spot where not.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from .report import Greeks
 from .scenarios import converge_down, forward_down
 
 _1E54_TO_WAD = WAD * WAD
+MAX_SETTLEMENT = 2**96
+"""The highest price that the adjudicator lets an expiry settle at, WAD: above the protocol's greatest spot."""
+Settlements = Mapping[tuple[str, int], int]
+"""Settlement prices, WAD, by (underlying, expiry); zero is as good as missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +31,8 @@ class Position:
     """A leg with everything its valuation needs at one moment; `seconds` to expiry is 0 where it has passed.
 
     `notional` = quantity · discount at 1e36, `ratio` and `discount` converged, `width` = total volatility in Q100,
-    logarithms in Q120, `unit` = undiscounted price and Greeks of one unit. An expired leg has forward = spot and
-    discount 1, and its price is the intrinsic.
+    logarithms in Q120, `unit` = undiscounted price and Greeks of one unit. An expired leg has forward = its settlement
+    or the spot, discount 1, and its price is the intrinsic.
     """
 
     leg: Leg
@@ -54,15 +58,21 @@ class Position:
         return self.notional * self.unit.price
 
 
-def positions(book: Book, t: int | None = None, spots: Mapping[str, int] | None = None) -> tuple[Position, ...]:
-    """Return the book's legs valued at `t` (default: the marks' time) and `spots` (default: the marks').
+def positions(
+    book: Book,
+    t: int | None = None,
+    spots: Mapping[str, int] | None = None,
+    settlements: Settlements | None = None,
+) -> tuple[Position, ...]:
+    """Return the book's legs valued at `t` (default: the marks' time), `spots` (default: the marks') and `settlements`.
 
     A `t` before the marks' time counts as the marks' time: a mark may run ahead of the block clock by 30 s. Raises
-    OutOfBounds where a spot or a forward leaves the protocol's bounds.
+    OutOfBounds where a spot or a forward leaves the protocol's bounds, or a settlement exceeds 2^96 or is that of an
+    expiry which has not come.
     """
     marks = book.marks
     now = marks.time if t is None else max(t, marks.time)
-    given = spots or {}
+    given, settled = spots or {}, settlements or {}
     spot_of = {mark.underlying: given.get(mark.underlying, mark.spot) for mark in marks.spots}
     for spot in spot_of.values():
         if not 1 <= spot <= MAX_PRICE:
@@ -74,6 +84,10 @@ def positions(book: Book, t: int | None = None, spots: Mapping[str, int] | None 
         if left:
             ratio, discount = converge_down(mark.ratio, left, span), converge_down(mark.discount, left, span)
         forward = forward_down(spot_of[mark.underlying], ratio)
+        settlement = settled.get((mark.underlying, mark.expiry), 0)
+        if not 0 <= settlement <= (0 if left else MAX_SETTLEMENT):
+            raise OutOfBounds("settlement", settlement, 0, 0 if left else MAX_SETTLEMENT)
+        forward = settlement or forward
         expiries[mark.underlying, mark.expiry] = (
             left,
             ratio,
@@ -106,13 +120,18 @@ def positions(book: Book, t: int | None = None, spots: Mapping[str, int] | None 
 
 
 def value(
-    book: Book, *, t: int | None = None, spots: Mapping[str, int] | None = None, decimals: int = 18
+    book: Book,
+    *,
+    t: int | None = None,
+    spots: Mapping[str, int] | None = None,
+    settlements: Settlements | None = None,
+    decimals: int = 18,
 ) -> tuple[int, int]:
     """Return what the positions are worth to each party in token units, each rounded down on its own.
 
     So the two sum to 0 or to -1. Raises OutOfBounds as `positions` does.
     """
-    exact = sum(position.value for position in positions(book, t, spots))
+    exact = sum(position.value for position in positions(book, t, spots, settlements))
     return tokens_down(exact, decimals), tokens_down(-exact, decimals)
 
 
@@ -135,10 +154,11 @@ def greeks_of(held: tuple[Position, ...]) -> tuple[Greeks, ...]:
         if not position.is_live:
             continue
         unit = position.unit
-        discount_carry = unit.price * (WAD - position.discount) * SECONDS_PER_YEAR // position.seconds
+        # Down to WAD before the quantity multiplies it: a second from expiry the product would leave a 256-bit word.
+        carry = unit.price * (WAD - position.discount) * SECONDS_PER_YEAR // (position.seconds * WAD)
         for i, amount in enumerate((unit.delta, unit.delta_cash, unit.gamma_cash, unit.vega, unit.theta)):
             row[i] += position.notional * amount
-        row[5] += position.leg.quantity * discount_carry
+        row[5] += position.leg.quantity * carry * WAD
     return tuple(
         Greeks(underlying, *(div_toward_zero(amount, _1E54_TO_WAD) for amount in row))
         for underlying, row in sums.items()

@@ -15,12 +15,13 @@ import pytest
 from channels.model import Book, Leg, Marks, OptionKind
 from channels.model.marks import MAX_RATIO, MAX_TENOR, MAX_VOL
 from channels.model.option import MAX_PRICE, MAX_QUANTITY
-from channels.risk import MarginPolicy, black, fixed
+from channels.risk import MarginPolicy, VolBump, VolShock, black, fixed
 from channels.risk.black import GUARD_BITS, LIMIT_Q72, greeks_down, price_down, tails, tails_at, total_vol_down
 from channels.risk.margin import replacement_cost, scan
+from channels.risk.policy import MAX_AMOUNT
 from channels.risk.scenarios import converge_down, shocked_forward, shocked_vols
-from channels.risk.valuation import Position, positions
-from channels.units import WAD
+from channels.risk.valuation import MAX_SETTLEMENT, Position, positions
+from channels.units import SECONDS_PER_YEAR, WAD
 
 WORD = 2**255
 
@@ -175,6 +176,49 @@ def test_the_two_tails_for_every_moneyness_and_width(monkeypatch: pytest.MonkeyP
                 assert Interval.of(found).high < 2 ** (92 + GUARD_BITS + 4)
             seen += 1
     assert seen > 3000
+
+
+def test_shocks_of_marks_as_old_as_time_can_tell() -> None:
+    """The contract takes any 64-bit second: nothing in bump, widening and shocked volatility leaves the word."""
+    widest = MarginPolicy(
+        vol_max_age=0,
+        vol_stale_per_hour=WAD,
+        bumps=(VolBump(1, 8 * WAD, WAD), VolBump(MAX_TENOR, 8 * WAD, WAD)),
+    )
+    for left in (1, 2, MAX_TENOR - 1, MAX_TENOR):
+        vols = shocked_vols(widest, Word(MAX_VOL), Word(left), Word(2**64 - 1))
+        assert vols[VolShock.UP] == MAX_VOL and vols[VolShock.DOWN] == 0
+
+
+def test_thirty_two_legs_settled_at_the_greatest_price() -> None:
+    leg_value = Word(MAX_QUANTITY) * Word(WAD) * Word(MAX_SETTLEMENT)
+    assert 32 * Word(leg_value) < WORD
+    time, expiry = 1_700_000_000, 1_700_000_001
+    legs = [Leg("X", expiry, 1 + i, OptionKind.CALL, MAX_QUANTITY) for i in range(32)]
+    held = Book.of(legs, Marks.at(time, spots={"X": 1}, vols=dict.fromkeys(legs, "0")), bytes(31) + b"\1")
+    settled = positions(held, expiry, None, {("X", expiry): MAX_SETTLEMENT})
+    total = sum((Word(position.value) for position in settled), Word(0))
+    assert 2**247 < total < WORD - 10**54, "what is added before a division rounds up must fit too"
+
+
+def test_the_totals_of_the_greeks_view() -> None:
+    """All but gamma and theta, which the contract sums with checked arithmetic."""
+    notional = Word(MAX_QUANTITY) * MAX_RATIO
+    for greatest in (2 * WAD, MAX_PRICE, 2**94):  # delta; delta_cash; vega, as measured below
+        assert 32 * Word(notional * greatest) < WORD
+    carry = Word(MAX_PRICE) * (MAX_RATIO - WAD) * SECONDS_PER_YEAR // WAD
+    assert 32 * Word(MAX_QUANTITY) * carry < WORD
+
+
+def test_the_charges_as_the_contract_forms_them() -> None:
+    """Gain over the move, sums at 1e36 times the greatest charge, independent amount at 1e54."""
+    move = WAD // 2
+    density = Word(MAX_PRICE) * fixed.INV_SQRT_2PI_Q120 >> 120
+    gain = Word(density) * move * ((move << 100) // WAD) // (2 * WAD * ((move << 100) // WAD))
+    for unit in (gain, Word(MAX_PRICE), Word(2**94)):
+        assert 32 * Word(MAX_QUANTITY) * MAX_RATIO * unit // WAD * (4 * WAD) < WORD
+    assert 32 * Word(MAX_QUANTITY) * MAX_PRICE * (4 * WAD) < WORD
+    assert Word(MAX_AMOUNT) * WAD * WAD < WORD
 
 
 EXTREMES = (1, 2, WAD, 3000 * WAD, MAX_PRICE - 1, MAX_PRICE)

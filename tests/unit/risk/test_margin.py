@@ -20,6 +20,7 @@ from channels.risk import (
     VolShock,
     margin,
     price,
+    scenario_losses,
     unit_greeks,
 )
 from channels.risk.scenarios import shocked_vols
@@ -261,6 +262,24 @@ def test_breach_is_strict_to_the_last_unit() -> None:
     initial = at_equity(0).initial_margin
     assert at_equity(initial).initial_margin_shortfall == 0
     assert at_equity(initial - 1).initial_margin_shortfall == 1
+
+
+def test_the_losses_of_the_worst_rows_are_the_scan() -> None:
+    held = book(*condor(), *condor(7, 1, BTC, 45_000), vol="0.5")
+    for t in (None, TIME + 2 * DAY):
+        reports = margin(held, NO_CASH, 6, t=t)
+        for party, report in enumerate(reports):
+            witness = {found.underlying: found.row for found in report.worst}
+            losses = scenario_losses(held, witness, t=t)
+            scanned = sum(-(-max(0, pair[party]) // WAD) for pair in losses.values())
+            assert -(-scanned * WAD // 10**48) == report.scan_initial > 0
+            assert [-(-pair[party] // 10**48) for pair in losses.values()] == [found.loss for found in report.worst]
+
+
+def test_expired_underlyings_lose_nothing_in_any_scenario() -> None:
+    held = book(*condor(), *condor(7, 1, BTC, 45_000))
+    assert list(scenario_losses(held, {ETH: 0, BTC: 0}, t=TIME + 8 * DAY)) == [ETH]
+    assert scenario_losses(EMPTY_BOOK, {}) == {}
 
 
 def test_a_witness_never_claims_more_than_the_grid() -> None:

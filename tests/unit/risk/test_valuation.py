@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from channels.errors import OutOfBounds
 from channels.model import EMPTY_BOOK, Book, Leg, Marks, OptionKind
 from channels.model.option import MAX_PRICE
-from channels.risk import greeks, price, unit_greeks, value
-from channels.risk.valuation import positions
+from channels.risk import greeks, margin, price, unit_greeks, value
+from channels.risk.valuation import MAX_SETTLEMENT, positions
 from channels.units import SECONDS_PER_YEAR, WAD
 
 ETH, BTC = "ETH/USD", "BTC/USD"
@@ -76,6 +77,51 @@ def test_an_expired_leg_counts_at_spot_intrinsic_and_has_no_greeks(after: int) -
     assert value(held, t=TIME + DAY + after) == (500 * WAD, -500 * WAD)
     (found,) = greeks(held, t=TIME + DAY + after)
     assert (found.delta, found.delta_cash, found.gamma_cash, found.vega, found.theta, found.carry) == (0,) * 6
+
+
+@pytest.mark.parametrize("price_at_expiry", [1, 3199 * WAD, 3300 * WAD, MAX_SETTLEMENT])
+def test_an_expired_leg_with_a_settlement_counts_there_whatever_the_spot(price_at_expiry: int) -> None:
+    held = book(CALL, PUT)
+    settled = {(ETH, CALL.expiry): price_at_expiry}
+    payoff = 2 * max(0, price_at_expiry - 3200 * WAD) - 3 * max(0, 2800 * WAD - price_at_expiry)
+    for spot in (WAD, 3000 * WAD, MAX_PRICE):
+        at = {"t": CALL.expiry, "spots": {ETH: spot}, "settlements": settled}
+        assert value(held, **at) == (payoff, -payoff)
+        reports = margin(held, (5, 6), 18, **at)
+        assert [report.equity for report in reports] == [5 + payoff, 6 - payoff]
+        assert [report.maintenance_margin for report in reports] == [0, 0]
+
+
+def test_no_settlement_is_zero_and_counts_at_spot() -> None:
+    held = book(CALL, PUT)
+    for none in ({}, {(ETH, CALL.expiry): 0}, {(BTC, CALL.expiry): 7 * WAD}):
+        at = {"t": CALL.expiry, "spots": {ETH: 3300 * WAD}, "settlements": none}
+        assert value(held, **at) == (200 * WAD, -200 * WAD)
+
+
+def test_a_settlement_moves_no_other_expiry() -> None:
+    later = Leg.call(ETH, CALL.expiry + DAY, 3200, quantity=2)
+    at = {"t": CALL.expiry, "spots": {ETH: 3000 * WAD}}
+    alone = value(book(later), **at)[0]
+    both = value(book(CALL, later), **at, settlements={(ETH, CALL.expiry): 3300 * WAD})[0]
+    assert both - alone == 200 * WAD
+
+
+@pytest.mark.parametrize(("t", "price_at_expiry"), [(CALL.expiry, -1), (CALL.expiry, 2**96 + 1), (CALL.expiry - 1, 1)])
+def test_a_settlement_out_of_bounds_or_of_a_live_expiry_is_refused(t: int, price_at_expiry: int) -> None:
+    with pytest.raises(OutOfBounds, match="settlement"):
+        value(book(CALL), t=t, settlements={(ETH, CALL.expiry): price_at_expiry})
+
+
+def test_carry_is_the_discounts_convergence_per_year() -> None:
+    held = book(CALL)
+    (row,) = greeks(held)
+    unit = price(OptionKind.CALL, 3030 * WAD, 3200 * WAD, WAD * 6 // 10, 30 * DAY)
+    per_unit = unit * (WAD - 98 * WAD // 100) * SECONDS_PER_YEAR // (30 * DAY * WAD)
+    assert row.carry == 2 * per_unit
+    a_day_later = replace(held.marks.expiries[0], discount=98 * WAD // 100 + 2 * WAD // 3000)
+    gained = 2 * unit * (a_day_later.discount - 98 * WAD // 100) // WAD
+    assert abs(row.carry // 365 - gained) < gained // 1000
 
 
 def test_marks_taken_after_the_expiry_still_value_the_leg() -> None:
