@@ -267,8 +267,8 @@ async def open_node(
     """Run a node for the time of an `async with` block: restore its channels, follow the chain, talk to peers.
 
     `market` judges the peer's marks, `deal` the price of trades and closes that it proposes: by default at the market,
-    within 1 % of the legs' gross value. Checks first that the adjudicator's code is the shipped one. Raises StoreError,
-    ChainError, KeyUnusable.
+    within 1 % of the legs' gross value for all deals of a channel together. Checks first that the adjudicator's code is
+    the shipped one. Raises StoreError, ChainError, KeyUnusable.
     """
     await trio.to_thread.run_sync(chain.verify_code, chain.deployment.adjudicator, "Adjudicator")
     cursor = await trio.to_thread.run_sync(store.cursor, chain.deployment)

@@ -41,20 +41,29 @@ Deal = Callable[[Offer], None]
 """Returns where the owner agrees, raises DealDeclined where it does not. Called before anything is signed."""
 
 
-@dataclass(frozen=True, slots=True)
 class FairDeal:
-    """Agree to what costs us no more than `slippage` (WAD) of the legs' gross value at our own marks, or one cent."""
+    """Agree to what costs us no more than `slippage` (WAD) of the legs' gross value at our own marks, or one cent.
 
-    slippage: int = WAD // 100
+    What all deals of a channel have cost us since this object was made counts against the same limit, and what others
+    earned gives no credit: else a peer could trade to and fro and take the slippage each time.
+    """
+
+    def __init__(self, slippage: int = WAD // 100) -> None:
+        self._slippage = slippage
+        self._spent: dict[ChannelId, int] = {}
 
     def __call__(self, offer: Offer) -> None:
         """Raise DealDeclined for a worse deal, and for one that we have no market for."""
         if offer.edge is None or offer.gross is None:
             raise DealDeclined("we have no market for its legs, so no price to compare: give the node a market")
-        allowed = max(offer.gross * self.slippage // WAD, 10 ** max(0, offer.decimals - 2))
-        if offer.edge < -allowed:
-            cost, most = show(-offer.edge, offer.decimals), show(allowed, offer.decimals)
-            raise DealDeclined(f"at our own marks it would cost us {cost}, we accept {most}")
+        allowed = max(offer.gross * self._slippage // WAD, 10 ** max(0, offer.decimals - 2))
+        cost, spent = max(0, -offer.edge), self._spent.get(offer.channel, 0)
+        if cost and spent + cost > allowed:
+            raise DealDeclined(
+                f"at our own marks it would cost us {show(cost, offer.decimals)}, "
+                f"earlier deals {show(spent, offer.decimals)}, we accept {show(allowed, offer.decimals)} together"
+            )
+        self._spent[offer.channel] = spent + cost
 
 
 def any_deal(offer: Offer) -> None:

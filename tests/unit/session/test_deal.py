@@ -78,6 +78,32 @@ def test_closing_positions_are_judged_too() -> None:
     assert world.alice.channel.book.legs == ()
 
 
+def test_washing_a_trade_to_and_fro_drains_nobody() -> None:
+    """Mallory's every deal is within the slippage; together they must not cost more than one of them may."""
+    world = desks()
+    value = fair(desks())
+    cost = value // 100
+    for _ in range(3):
+        buy = world.trade(CALL)
+        world.propose(world.alice, Trade(buy.legs, value - cost, buy.marks))
+        world.propose(world.alice, world.mark())
+        if world.alice.channel.book.legs:
+            world.propose(world.alice, Trade((CALL[0].times(-1),), -(value + cost), NO_MARKS))
+            world.propose(world.alice, world.mark())
+    lost = 10_000 * UNIT - world.agreed.state.balances[1] - (value if world.agreed.book.legs else 0)
+    assert lost <= 2 * cost
+    assert "deal: declined" in refusals(world.bob)
+
+
+def test_what_a_deal_earns_gives_no_credit_for_a_worse_one() -> None:
+    deal = FairDeal()
+    for edge in (1_000 * UNIT, -UNIT):
+        deal(Offer(ChannelId(bytes(32)), CALL, edge, 0, 100 * UNIT, 6))
+    with pytest.raises(DealDeclined):
+        deal(Offer(ChannelId(bytes(32)), CALL, -1, 0, 100 * UNIT, 6))
+    deal(Offer(ChannelId(b"another channel".ljust(32)), CALL, -UNIT, 0, 100 * UNIT, 6))
+
+
 def test_a_close_at_stale_marks_is_declined() -> None:
     """Alice waits until the agreed marks favour her, and offers to close at them."""
     world = desks()
