@@ -72,7 +72,7 @@ def deposit(terms: IAdjudicator.Terms, party: uint8, amount: uint256):
 
     self.deposits[channel] = ledger._pack(totals)
     log IAdjudicator.Deposited(channel=channel, party=party, amount=amount, total=totals[party])
-    tokens._pull(terms.token, msg.sender, amount)
+    tokens._pull(convert(terms.token, address), msg.sender, amount)
 
 
 # ── States ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -92,8 +92,8 @@ def checkpoint(terms: IAdjudicator.Terms, state: IAdjudicator.State, sig0: Bytes
     else:
         errors._require(state.intent == state_rules.REOPEN, "adjudicator: only a reopen ends a dispute")
         errors._require(
-            book.paid[0] <= convert(state.withdrawal0, uint256)
-            and book.paid[1] <= convert(state.withdrawal1, uint256),
+            book.paid[0] <= state.withdrawal0
+            and book.paid[1] <= state.withdrawal1,
             "adjudicator: reopen misses a payment",
         )
         slot.deadline = 0
@@ -119,7 +119,7 @@ def challenge(terms: IAdjudicator.Terms, state: IAdjudicator.State, sig0: Bytes[
         self._require_agreed(channel, terms, slot, state, sig0, sig1)
         errors._require(state.intent == state_rules.OPERATE, "adjudicator: only an operate state in a challenge")
     if slot.deadline == 0:
-        slot.deadline = block.timestamp + convert(terms.challenge_period, uint256)
+        slot.deadline = block.timestamp + terms.challenge_period
 
     self._register(channel, terms, slot, state, state_digest, self._ledger(channel))
 
@@ -136,7 +136,7 @@ def challenge_unsigned(terms: IAdjudicator.Terms):
 
     nothing: IAdjudicator.State = empty(IAdjudicator.State)
     nothing.channel = channel
-    slot.deadline = block.timestamp + convert(terms.challenge_period, uint256)
+    slot.deadline = block.timestamp + terms.challenge_period
 
     self._register(channel, terms, slot, nothing, state_hash._state(nothing), self._ledger(channel))
 
@@ -180,11 +180,11 @@ def pin(
     origin: uint8 = FROM_SETTLEMENT
     # Checked above; unchecked here, because a code generator may put two checks in either order, and so their reasons.
     since: uint256 = unsafe_sub(block.timestamp, convert(expiry, uint256))
-    grace: uint256 = convert(terms.grace, uint256)
-    price: uint256 = prices._settlement(terms.source, underlying, expiry)
+    grace: uint256 = terms.grace
+    price: uint256 = prices._settlement(convert(terms.source, address), underlying, expiry)
     if price == 0 and since >= grace:
         origin = FROM_SPOT
-        price = prices._fresh_spot(terms.source, underlying, expiry, terms.spot_max_age)
+        price = prices._fresh_spot(convert(terms.source, address), underlying, expiry, terms.spot_max_age)
     if price == 0 and since >= 2 * grace and life._phase(slot) == life.SETTLING:
         origin = FROM_BOOK
         price = payoff._spot(contents, underlying)
@@ -234,8 +234,8 @@ def last_resort(terms: IAdjudicator.Terms, state: IAdjudicator.State):
     slot: life.Slot = self._live_slot(channel, terms)
     self._require_settling(slot)
     self._require_registered(channel, state)
-    waiting: uint256 = convert(terms.challenge_period, uint256) + 2 * convert(terms.grace, uint256)
-    start: uint256 = max(convert(terms.last_resort, uint256), slot.deadline) + waiting
+    waiting: uint256 = terms.challenge_period + 2 * terms.grace
+    start: uint256 = max(terms.last_resort, slot.deadline) + waiting
     errors._require(block.timestamp >= start, "adjudicator: too early")
 
     self._close(channel, terms, slot, state, 0)
@@ -322,7 +322,7 @@ def effective_settlement(terms: IAdjudicator.Terms, underlying: bytes32, expiry:
     """
     if block.timestamp < convert(expiry, uint256):
         return 0
-    return self._effective_settlement(state_hash._channel(terms), terms.source, underlying, expiry)
+    return self._effective_settlement(state_hash._channel(terms), convert(terms.source, address), underlying, expiry)
 
 
 @external
@@ -378,7 +378,7 @@ def _require_side(terms: IAdjudicator.Terms):
     """
     @notice The caller is a signer or an owner.
     """
-    errors._require(msg.sender in terms.signers or msg.sender in terms.owners, "adjudicator: not a side")
+    errors._require(convert(msg.sender, uint256) in terms.signers or convert(msg.sender, uint256) in terms.owners, "adjudicator: not a side")
 
 
 @internal
@@ -396,7 +396,7 @@ def _require_agreed(
     @return Its struct hash.
     """
     errors._require(state.channel == channel, "adjudicator: wrong channel")
-    errors._require(convert(state.version, uint256) > slot.version, "adjudicator: stale version")
+    errors._require(state.version > slot.version, "adjudicator: stale version")
     state_rules._check(state)
     state_digest: bytes32 = state_hash._state(state)
     signed: bytes32 = state_hash._digest(state_digest)
@@ -481,7 +481,7 @@ def _payoff(
             errors._require(block.timestamp >= leg.expiry, "adjudicator: live leg")
             underlying = leg.underlying
             expiry = leg.expiry
-            price = self._effective_settlement(channel, terms.source, underlying, convert(expiry, uint64))
+            price = self._effective_settlement(channel, convert(terms.source, address), underlying, convert(expiry, uint64))
             errors._require(price != 0, "adjudicator: no settlement price")
         total += payoff._intrinsic(leg, price)
     return payoff._token_units(total, terms.decimals)
@@ -503,7 +503,7 @@ def _register(
     @notice Make `state` the registered one and pay the withdrawals it authorises.
     """
     due: uint256[2] = ledger._withdrawals_due(state, book)
-    slot.version = convert(state.version, uint256)
+    slot.version = state.version
 
     self.slots[channel] = life._pack(slot)
     self.registered[channel] = state_digest
@@ -527,7 +527,7 @@ def _pay(channel: bytes32, terms: IAdjudicator.Terms, book: ledger.Ledger, due: 
         if due[i] != 0:
             log IAdjudicator.Paid(channel=channel, party=convert(i, uint8), amount=due[i], total=book.paid[i])
     for i: uint256 in range(2):
-        self._send(channel, terms.token, terms.owners[i], due[i])
+        self._send(channel, convert(terms.token, address), convert(terms.owners[i], address), due[i])
 
 
 @internal
@@ -546,7 +546,7 @@ def _close(
 
     self.slots[channel] = life._pack(
         life.Slot(
-            version=convert(state.version, uint256), deadline=0, cure_deadline_0=0, cure_deadline_1=0, closed=1
+            version=state.version, deadline=0, cure_deadline_0=0, cure_deadline_1=0, closed=1
         )
     )
     self.deposits[channel] = 0
@@ -555,7 +555,7 @@ def _close(
         self.registered[channel] = empty(bytes32)
     log IAdjudicator.Closed(channel=channel, payout0=payouts[0], payout1=payouts[1])
     for i: uint256 in range(2):
-        self._send(channel, terms.token, terms.owners[i], payouts[i])
+        self._send(channel, convert(terms.token, address), convert(terms.owners[i], address), payouts[i])
 
 
 @internal

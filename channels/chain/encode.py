@@ -14,14 +14,14 @@ NO_SIGNATURE = b""
 
 
 def terms_tuple(terms: Terms) -> tuple[object, ...]:
-    """Return the terms in the order of the contract's struct."""
+    """Return the terms in the order of the contract's struct, made of words: an address is the number it is."""
     return (
-        terms.signers,
-        terms.owners,
-        terms.token,
+        tuple(map(_number, terms.signers)),
+        tuple(map(_number, terms.owners)),
+        _number(terms.token),
         terms.decimals,
-        terms.source,
-        terms.engine,
+        _number(terms.source),
+        _number(terms.engine),
         terms.policy,
         terms.challenge_period,
         terms.cure_period,
@@ -46,6 +46,10 @@ def state_tuple(channel: ChannelId, state: State | None) -> tuple[object, ...]:
         *state.balances,
         state.book,
     )
+
+
+def _number(address: Address) -> int:
+    return int.from_bytes(address, "big")
 
 
 class CallBuilder:

@@ -41,6 +41,22 @@ DOMAIN_TYPEHASH = keccak(b"EIP712Domain(string name,string version,uint256 chain
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
+def _words(*values: Any) -> bytes:
+    """Return static values as ABI words, whatever their types: also such as no type of the protocol admits."""
+    out = b""
+    for value in values:
+        match value:
+            case tuple():
+                out += _words(*value)
+            case str():
+                out += int(value, 16).to_bytes(32, "big")
+            case int():
+                out += (value % 2**256).to_bytes(32, "big")
+            case _:
+                out += value
+    return out
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """Protocol §2 `Terms`."""
@@ -61,7 +77,7 @@ class Terms:
 
     def channel(self, chain_id: int, adjudicator: str) -> bytes:
         """Return the channel id."""
-        return keccak(eth_abi.encode(["uint256", "address", TERMS_TYPE], [chain_id, adjudicator, astuple(self)]))
+        return keccak(_words(chain_id, adjudicator, *astuple(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +98,7 @@ class State:
 
     def struct_hash(self) -> bytes:
         """Return the EIP-712 struct hash."""
-        types = ["bytes32", *(kind for kind, _ in STATE_FIELDS)]
-        return keccak(eth_abi.encode(types, [STATE_TYPEHASH, *astuple(self)]))
+        return keccak(_words(STATE_TYPEHASH, *astuple(self)))
 
     def digest(self, chain_id: int, adjudicator: str) -> bytes:
         """Return the EIP-712 digest."""

@@ -181,7 +181,19 @@ class Contract:
     def encode(self, function: str, *args: Any) -> bytes:
         """Return the calldata of `function(*args)`."""
         signature = self.interface.functions[function]
-        return signature.selector + eth_abi.encode(signature.inputs, args)
+        return signature.selector + arguments(signature.inputs, args)
+
+
+def arguments(types: Sequence[str], values: Sequence[Any]) -> bytes:
+    """Return the encoded arguments of a call; structs are made of words, where an address is the number it is."""
+    plain = [_words(value) if isinstance(value, tuple) else value for value in values]
+    return eth_abi.encode(types, plain)
+
+
+def _words(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_words(member) for member in value)
+    return int(value, 16) if isinstance(value, str) else value
 
 
 def account(secret: int) -> str:

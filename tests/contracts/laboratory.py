@@ -19,7 +19,7 @@ from vyper.compiler.input_bundle import JSONInputBundle
 
 from adjudicator_contracts import artifact
 from tests.contracts.encoding import State, Terms
-from tests.contracts.evm import DEPLOYER, START, STRANGER, Chain, Contract, Event
+from tests.contracts.evm import DEPLOYER, START, STRANGER, Chain, Contract, Event, arguments
 
 SOURCES = Path(__file__).parents[2] / "adjudicator_contracts" / "src"
 GAS = 20_000_000
@@ -170,7 +170,7 @@ def _interface(name: str) -> Any:
 @lru_cache(maxsize=50_000)
 def _calldata(name: str, function: str, args: tuple[Any, ...]) -> bytes:
     signature = _interface(name).functions[function]
-    encoded: bytes = signature.selector + eth_abi.encode(signature.inputs, args)
+    encoded: bytes = signature.selector + arguments(signature.inputs, args)
     return encoded
 
 

@@ -367,6 +367,8 @@ def state_fault(state: State, now: int) -> str:
         return "state: expired"
     if state.intent == CLOSE and state.book != bytes(32):
         return "state: close has no book"
+    if max(state.version, state.valid_until) >= 2**64:
+        return "state: out of bounds"
     if any(amount >= LIMIT for amount in amounts) or any(abs(balance) >= LIMIT for balance in balances):
         return "state: out of bounds"
     if sum(balances) != state.deposit0 + state.deposit1 - state.withdrawal0 - state.withdrawal1:

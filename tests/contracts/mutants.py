@@ -12,7 +12,7 @@ _CALL = """        gas=SOURCE_GAS,
     )
 """
 _IN_TIME = "block.timestamp < slot.deadline"
-_FORGET = "book.paid[{0}] <= convert(state.withdrawal{0}, uint256)"
+_FORGET = "book.paid[{0}] <= state.withdrawal{0}"
 _BACKSTOP = Mutation(_MAIN, "    ledger._pot(book)\n", "")
 
 MUTANTS: dict[str, tuple[Mutation, ...]] = {
@@ -36,9 +36,9 @@ MUTANTS: dict[str, tuple[Mutation, ...]] = {
         Mutation(
             _MAIN,
             """    if slot.deadline == 0:
-        slot.deadline = block.timestamp + convert(terms.challenge_period, uint256)
+        slot.deadline = block.timestamp + terms.challenge_period
 """,
-            "    slot.deadline = block.timestamp + convert(terms.challenge_period, uint256)\n",
+            "    slot.deadline = block.timestamp + terms.challenge_period\n",
         ),
     ),
     "a reopen may forget a payment": (

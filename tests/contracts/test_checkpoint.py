@@ -123,11 +123,25 @@ def test_a_new_dispute_after_a_reopen_gets_a_whole_window(channel: Channel, worl
         ({"balance1": 2**120}, "state: out of bounds"),
         ({"balance1": -(2**120)}, "state: out of bounds"),
         ({"balance0": -(2**127), "balance1": 2**127 - 1}, "state: out of bounds"),
+        ({"balance0": -(2**255), "balance1": -(2**255)}, "state: out of bounds"),
+        ({"withdrawal0": 2**255, "withdrawal1": 2**255}, "state: out of bounds"),
+        ({"version": 2**64}, "state: out of bounds"),
+        ({"intent": CLOSE, "valid_until": 2**64}, "state: out of bounds"),
+        ({"intent": 2**8, "valid_until": 2**63}, "state: unknown intent"),
     ],
 )
 def test_malformed_states_are_refused(channel: Channel, changes: dict[str, int], reason: str) -> None:
     with refused(reason):
         channel.checkpoint(channel.state(1).but(**changes))
+
+
+def test_a_version_beyond_its_width_cannot_spill_into_the_deadline(channel: Channel) -> None:
+    """Slots pack the version beside the deadline; states come as words, so the width is the contract's to check."""
+    beyond = channel.state(2**64 + 1)
+    for act in (channel.checkpoint, channel.challenge, lambda s: channel.close(s.but(intent=CLOSE, valid_until=2**40))):
+        with refused("state: out of bounds"):
+            act(beyond)
+    assert channel.status().version == 0
 
 
 def test_states_on_the_bounds_are_good(channel: Channel) -> None:

@@ -125,6 +125,30 @@ def test_a_channel_nobody_paid_into_has_its_terms_checked_too(world: World) -> N
             act()
 
 
+DIRT = "0x" + "01".ljust(24, "0")
+
+
+@pytest.mark.parametrize(
+    "name", ["owners", "source", "engine", "token", "signers", "spot_max_age", "last_resort", "decimals", "grace"]
+)
+def test_words_wider_than_their_type_are_no_terms(world: World, name: str) -> None:
+    """Whole words are read without a decoder's clamps: the same terms with dirt above must not open another channel."""
+    channel = world.channel()
+    match getattr(channel.terms, name):
+        case str(address):
+            dirty: object = DIRT + address[2:]
+        case (first, second):
+            dirty = (first, DIRT + second[2:])
+        case number:
+            dirty = number + 2 ** {"spot_max_age": 32, "last_resort": 64, "decimals": 8, "grace": 32}[name]
+    terms = astuple(replace(channel.terms, **{name: dirty}))
+    reason = {"decimals": "terms: too many decimals", "grace": "terms: grace"}.get(name, "terms: out of bounds")
+    with refused(reason):
+        world.adjudicator.transact("deposit", terms, 0, UNIT)
+    with refused(reason):
+        world.adjudicator.transact("challenge_unsigned", terms, sender=channel.terms.owners[0])
+
+
 def test_time_alone_never_stands_between_a_party_and_its_exit(world: World) -> None:
     """Past its last resort a channel takes no first deposit, but one that has money can still be left."""
     channel = world.channel((UNIT, UNIT), last_resort=START + DAY)

@@ -56,12 +56,9 @@ def _withdrawals_due(state: IAdjudicator.State, ledger: Ledger) -> uint256[2]:
     @dev Nothing while the state counts on a deposit that is not there.
     """
     due: uint256[2] = [0, 0]
-    if (
-        convert(state.deposit0, uint256) > ledger.deposits[0]
-        or convert(state.deposit1, uint256) > ledger.deposits[1]
-    ):
+    if state.deposit0 > ledger.deposits[0] or state.deposit1 > ledger.deposits[1]:
         return due
-    authorised: uint256[2] = [convert(state.withdrawal0, uint256), convert(state.withdrawal1, uint256)]
+    authorised: uint256[2] = [state.withdrawal0, state.withdrawal1]
     after: Ledger = ledger
     for i: uint256 in range(2):
         if authorised[i] > after.paid[i]:
@@ -79,6 +76,6 @@ def _payouts(state: IAdjudicator.State, ledger: Ledger, payoff: int256) -> uint2
     pot: uint256 = self._pot(ledger)
     extra: int256 = convert(ledger.deposits[0], int256) - convert(state.deposit0, int256)
     unpaid: int256 = convert(state.withdrawal0, int256) - convert(ledger.paid[0], int256)
-    claim: int256 = convert(state.balance0, int256) + extra + unpaid + payoff
+    claim: int256 = state.balance0 + extra + unpaid + payoff
     first: uint256 = min(convert(max(claim, 0), uint256), pot)
     return [first, pot - first]

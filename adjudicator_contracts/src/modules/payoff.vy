@@ -70,11 +70,11 @@ def _intrinsic(leg: Leg, price: uint256) -> int256:
 
 @internal
 @pure
-def _token_units(total: int256, decimals: uint8) -> int256:
+def _token_units(total: int256, decimals: uint256) -> int256:
     """
     @notice A sum at scale 1e36 in token units: one division, toward zero.
     """
-    return total // convert(10 ** (SCALE_DIGITS - convert(decimals, uint256)), int256)
+    return total // convert(10 ** (SCALE_DIGITS - decimals), int256)
 
 
 @internal

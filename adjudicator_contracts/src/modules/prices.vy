@@ -78,7 +78,7 @@ def _spot(source: address, underlying: bytes32) -> (uint256, uint256):
 
 @internal
 @view
-def _fresh_spot(source: address, underlying: bytes32, not_before: uint64, max_age: uint32) -> uint256:
+def _fresh_spot(source: address, underlying: bytes32, not_before: uint64, max_age: uint256) -> uint256:
     """
     @notice The source's last price if it was observed at or after `not_before`, at most `max_age` ago, and not in the future.
     """
@@ -87,6 +87,6 @@ def _fresh_spot(source: address, underlying: bytes32, not_before: uint64, max_ag
     price, observed = self._spot(source, underlying)
     if observed < convert(not_before, uint256) or observed > block.timestamp:
         return 0
-    if block.timestamp - observed > convert(max_age, uint256):
+    if block.timestamp - observed > max_age:
         return 0
     return price

@@ -32,8 +32,8 @@ def _recover(digest: bytes32, signature: Bytes[65]) -> address:
 
 @internal
 @pure
-def _check(signer: address, digest: bytes32, signature: Bytes[65]):
+def _check(signer: uint256, digest: bytes32, signature: Bytes[65]):
     """
     @notice Revert unless `signature` is `signer`'s canonical signature of `digest`.
     """
-    errors._require(self._recover(digest, signature) == signer, "signatures: wrong signer")
+    errors._require(self._recover(digest, signature) == convert(signer, address), "signatures: wrong signer")

@@ -3,17 +3,20 @@
 @title state_rules
 @license MIT
 @notice Which states may be registered: the same rules that the library applies before it signs.
-@dev With every amount below 2**120 no sum or difference of a few of them leaves 128 bits, let alone 256.
+@dev States come as whole words (`IAdjudicator`), so the widths of protocol §2 are checked here, before anything is registered.
+     With every amount below 2**120 no sum or difference of a few of them leaves 128 bits, let alone 256.
 """
 
 from interfaces import IAdjudicator
 from modules import errors
 
-OPERATE: constant(uint8) = 0
-REOPEN: constant(uint8) = 1
-CLOSE: constant(uint8) = 2
+OPERATE: constant(uint256) = 0
+REOPEN: constant(uint256) = 1
+CLOSE: constant(uint256) = 2
 
 LIMIT: constant(uint256) = 2**120
+SIGNED_LIMIT: constant(int256) = 2**120
+MAX_64: constant(uint256) = 2**64 - 1
 
 
 @internal
@@ -28,30 +31,22 @@ def _check(state: IAdjudicator.State):
     else:
         errors._require(state.intent <= CLOSE, "state: unknown intent")
         # A valid-until of zero is in the past.
-        errors._require(block.timestamp <= convert(state.valid_until, uint256), "state: expired")
+        errors._require(block.timestamp <= state.valid_until, "state: expired")
         errors._require(state.intent == REOPEN or state.book == empty(bytes32), "state: close has no book")
     # A union of bits is below a power of two exactly if each of its members is.
-    amounts: uint128 = state.deposit0 | state.deposit1 | state.withdrawal0 | state.withdrawal1
-    balance_0: int256 = convert(state.balance0, int256)
-    balance_1: int256 = convert(state.balance1, int256)
+    amounts: uint256 = state.deposit0 | state.deposit1 | state.withdrawal0 | state.withdrawal1
     errors._require(
-        convert(amounts, uint256) < LIMIT and self._magnitude(balance_0) < LIMIT and self._magnitude(balance_1) < LIMIT,
+        (state.version | state.valid_until) <= MAX_64
+        and amounts < LIMIT
+        and max(state.balance0, state.balance1) < SIGNED_LIMIT
+        and min(state.balance0, state.balance1) > -SIGNED_LIMIT,
         "state: out of bounds",
     )
     # Sums of numbers below 2**120 do not overflow.
-    deposited: uint256 = unsafe_add(convert(state.deposit0, uint256), convert(state.deposit1, uint256))
-    withdrawn: uint256 = unsafe_add(convert(state.withdrawal0, uint256), convert(state.withdrawal1, uint256))
-    balances: int256 = unsafe_add(balance_0, balance_1)
+    deposited: uint256 = unsafe_add(state.deposit0, state.deposit1)
+    withdrawn: uint256 = unsafe_add(state.withdrawal0, state.withdrawal1)
+    balances: int256 = unsafe_add(state.balance0, state.balance1)
     errors._require(
         balances == unsafe_sub(convert(deposited, int256), convert(withdrawn, int256)),
         "state: balances do not add up",
     )
-
-
-@internal
-@pure
-def _magnitude(balance: int256) -> uint256:
-    """
-    @notice The absolute value; balances are 128 bits wide, so it cannot overflow.
-    """
-    return convert(max(balance, unsafe_sub(0, balance)), uint256)
