@@ -29,12 +29,16 @@ if TYPE_CHECKING:
     from .core.facts import DepositSeen as DepositSeen
     from .core.machine import open_channel as open_channel, replay as replay
     from .core.notices import (
+        BelowMaintenance as BelowMaintenance,
         Challenged as Challenged,
         ChannelClosed as ChannelClosed,
         ChannelOpened as ChannelOpened,
+        CollateralCalled as CollateralCalled,
+        CollateralCallRefused as CollateralCallRefused,
         DataLoss as DataLoss,
         Deposited as Deposited,
         DisputeEnded as DisputeEnded,
+        MarginRestored as MarginRestored,
         Notice as Notice,
         PaidOut as PaidOut,
         PeerRefused as PeerRefused,
@@ -65,6 +69,7 @@ if TYPE_CHECKING:
         Book as Book,
         ChannelId as ChannelId,
         Close as Close,
+        CloseOut as CloseOut,
         Deployment as Deployment,
         HalfSigned as HalfSigned,
         Leg as Leg,
@@ -110,8 +115,9 @@ _PLACES = {
     "core.facts": ("DepositSeen",),
     "core.machine": ("open_channel", "replay"),
     "core.notices": (
-        "Challenged", "ChannelClosed", "ChannelOpened", "DataLoss", "Deposited", "DisputeEnded", "Notice", "PaidOut",
-        "PeerRefused", "Registered", "SettlementFixed", "Settling", "TurnArrived", "Updated", "WeRefused",
+        "BelowMaintenance", "Challenged", "ChannelClosed", "ChannelOpened", "CollateralCallRefused", "CollateralCalled",
+        "DataLoss", "Deposited", "DisputeEnded", "MarginRestored", "Notice", "PaidOut", "PeerRefused", "Registered",
+        "SettlementFixed", "Settling", "TurnArrived", "Updated", "WeRefused",
     ),
     "core.phases": ("Phase",),
     "errors": (
@@ -119,8 +125,8 @@ _PLACES = {
         "ProposalRejected", "RuleViolation", "StoreError", "TermsRefused",
     ),
     "model": (
-        "Acknowledge", "Address", "Agreed", "Book", "ChannelId", "Close", "Deployment", "HalfSigned", "Leg", "Mark",
-        "Marks", "OptionKind", "Party", "Reopen", "SettleExpiry", "State", "Terms", "Trade", "Withdraw",
+        "Acknowledge", "Address", "Agreed", "Book", "ChannelId", "Close", "CloseOut", "Deployment", "HalfSigned", "Leg",
+        "Mark", "Marks", "OptionKind", "Party", "Reopen", "SettleExpiry", "State", "Terms", "Trade", "Withdraw",
     ),
     "risk": ("DEFAULT_POLICY", "MarginPolicy", "MarginReport"),
     "runtime.config": ("NodeConfig",),

@@ -382,15 +382,36 @@ class MarginShortfall(RuleViolation):
 
 @dataclass(eq=False)
 class ReduceOnly(RuleViolation):
-    """A party below maintenance margin may only lower its own requirement."""
+    """A party below maintenance margin may only lower its own initial margin, and withdraw nothing; token units."""
 
     party: int
-    before: int
-    after: int
+    equity: int
+    maintenance_margin: int
+    initial_before: int
+    initial_after: int
     code: ClassVar[str] = "margin: reduce only"
     text: ClassVar[str] = (
-        "party {party} is below maintenance and may only reduce: requirement {before} would become {after}"
+        "party {party} is below maintenance (equity {equity}, maintenance margin {maintenance_margin}, in token units) "
+        "and may only reduce: its initial margin {initial_before} would become {initial_after}"
     )
+
+
+@dataclass(eq=False)
+class CloseOutInvalid(RuleViolation):
+    """A close-out of nothing, of expired legs, of less than is known on-chain, or at the wrong party's expense."""
+
+    detail: str
+    code: ClassVar[str] = "close-out: invalid"
+    text: ClassVar[str] = "the close-out is refused: {detail}"
+
+
+@dataclass(eq=False)
+class CollateralCallInvalid(RuleViolation):
+    """A collateral call that does not follow from the agreed state; it binds nobody, so it ends no connection."""
+
+    detail: str
+    code: ClassVar[str] = "margin: collateral call"
+    text: ClassVar[str] = "the collateral call is refused: {detail}"
 
 
 @dataclass(eq=False)

@@ -15,6 +15,7 @@ from channels.model import (
     Book,
     ChannelId,
     Close,
+    CloseOut,
     Deployment,
     ExpiryMark,
     HalfSigned,
@@ -128,6 +129,7 @@ operations: st.SearchStrategy[Any] = st.one_of(
     legs_of_a_book(4).flatmap(marks_for).map(Mark),
     st.builds(Acknowledge, pairs256, pairs256),
     st.builds(SettleExpiry, names, words64, int256),
+    st.builds(CloseOut, parties),
     st.builds(Close, int256, words64),
     st.builds(Reopen, pairs256, words64),
 )

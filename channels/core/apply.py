@@ -10,14 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import IntentInvalid, MarkRefused, SettlementInvalid, TradeInvalid, UnconfirmedDeposit, WithdrawalInvalid
+from ..errors import (
+    CloseOutInvalid,
+    IntentInvalid,
+    MarkRefused,
+    SettlementInvalid,
+    TradeInvalid,
+    UnconfirmedDeposit,
+    WithdrawalInvalid,
+)
 from ..model import (
     EMPTY_BOOK,
     NO_MARKS,
+    ZERO32,
     Acknowledge,
     Book,
     ChannelId,
     Close,
+    CloseOut,
     Intent,
     Leg,
     Mark,
@@ -31,7 +41,9 @@ from ..model import (
     Withdraw,
     net,
 )
+from ..risk.close_out import close_out, close_out_payouts
 from ..risk.payoff import payoff
+from ..risk.policy import MarginPolicy
 
 Pair = tuple[int, int]
 
@@ -49,6 +61,15 @@ class Draft:
     valid_until: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What operations need beside the draft: who proposes them, the token's decimals, the margin policy."""
+
+    proposer: Party
+    decimals: int
+    policy: MarginPolicy
+
+
 def apply(
     channel: ChannelId,
     base: State | None,
@@ -59,19 +80,20 @@ def apply(
     version: int,
     salt: bytes,
     decimals: int,
+    policy: MarginPolicy,
 ) -> tuple[State, Book]:
     """Return the state and book that `operations` lead to from `base`.
 
     Pure and total: the same arguments give the same bytes on both sides. Raises one RuleViolation per broken rule, or
     InvalidBook, InvalidState, UnbalancedState from the birth of the values.
     """
-    draft = Draft()
+    draft, setting = Draft(), Setting(proposer, decimals, policy)
     if base is not None:
         draft = Draft(base.deposits, base.withdrawals, base.balances, book.legs, book.marks)
     for operation in operations:
         if draft.intent is not Intent.OPERATE:
             raise IntentInvalid("nothing can follow a close or reopen in one proposal")
-        draft = _STEPS[type(operation)](draft, operation, proposer, decimals)
+        draft = _STEPS[type(operation)](draft, operation, setting)
     after = Book(draft.legs, draft.marks, salt) if draft.legs else EMPTY_BOOK
     state = State(
         channel,
@@ -86,7 +108,7 @@ def apply(
     return state, after
 
 
-def _trade(draft: Draft, trade: Trade, proposer: Party, decimals: int) -> Draft:
+def _trade(draft: Draft, trade: Trade, setting: Setting) -> Draft:
     legs = net(draft.legs, trade.legs)
     if legs:
         _check_marks(draft, trade.marks, legs)
@@ -98,18 +120,18 @@ def _trade(draft: Draft, trade: Trade, proposer: Party, decimals: int) -> Draft:
     return replace(draft, legs=legs, marks=trade.marks, balances=_transfer(draft.balances, trade.premium))
 
 
-def _withdraw(draft: Draft, withdraw: Withdraw, proposer: Party, decimals: int) -> Draft:
+def _withdraw(draft: Draft, withdraw: Withdraw, setting: Setting) -> Draft:
     if withdraw.amount > sum(draft.deposits) - sum(draft.withdrawals):
         raise WithdrawalInvalid(f"{withdraw.amount} exceeds the collateral in the channel")
-    return _pay_out(draft, proposer, withdraw.amount)
+    return _pay_out(draft, setting.proposer, withdraw.amount)
 
 
-def _mark(draft: Draft, mark: Mark, proposer: Party, decimals: int) -> Draft:
+def _mark(draft: Draft, mark: Mark, setting: Setting) -> Draft:
     _check_marks(draft, mark.marks, draft.legs)
     return replace(draft, marks=mark.marks)
 
 
-def _acknowledge(draft: Draft, seen: Acknowledge, proposer: Party, decimals: int) -> Draft:
+def _acknowledge(draft: Draft, seen: Acknowledge, setting: Setting) -> Draft:
     for party in Party:
         if seen.deposits[party] < draft.deposits[party]:
             raise UnconfirmedDeposit(party, seen.deposits[party], draft.deposits[party])
@@ -122,7 +144,7 @@ def _acknowledge(draft: Draft, seen: Acknowledge, proposer: Party, decimals: int
     return _fold_payments(draft, seen.payments)
 
 
-def _settle(draft: Draft, settle: SettleExpiry, proposer: Party, decimals: int) -> Draft:
+def _settle(draft: Draft, settle: SettleExpiry, setting: Setting) -> Draft:
     key = (settle.underlying, settle.expiry)
     due = tuple(leg for leg in draft.legs if leg.key[:2] == key)
     if not due:
@@ -131,11 +153,24 @@ def _settle(draft: Draft, settle: SettleExpiry, proposer: Party, decimals: int) 
         raise SettlementInvalid(f"{settle.price} is not a settlement price")
     rest = tuple(leg for leg in draft.legs if leg.key[:2] != key)
     # Party 0 receives a positive payoff, so the transfer runs the other way round.
-    balances = _transfer(draft.balances, -payoff(due, {key: settle.price}, decimals))
+    balances = _transfer(draft.balances, -payoff(due, {key: settle.price}, setting.decimals))
     return replace(draft, legs=rest, marks=draft.marks.covering(rest) if rest else NO_MARKS, balances=balances)
 
 
-def _close(draft: Draft, close: Close, proposer: Party, decimals: int) -> Draft:
+def _close_out(draft: Draft, closed: CloseOut, setting: Setting) -> Draft:
+    if not draft.legs:
+        raise CloseOutInvalid("there is no position to close")
+    for leg in draft.legs:
+        if leg.expiry <= draft.marks.time:
+            raise CloseOutInvalid(f"{leg} has expired: settle it first")
+    if sum(draft.balances) < 0:
+        raise CloseOutInvalid("payments exceed the deposits in the state")
+    values, charges = close_out(Book(draft.legs, draft.marks, ZERO32), setting.decimals, setting.policy)
+    balances = close_out_payouts(draft.balances, values, charges, closed.party)
+    return replace(draft, legs=(), marks=NO_MARKS, balances=balances)
+
+
+def _close(draft: Draft, close: Close, setting: Setting) -> Draft:
     balances = _transfer(draft.balances, close.transfer)
     if min(balances) < 0:
         raise IntentInvalid(f"a close would leave a party at {min(balances)} token units")
@@ -144,16 +179,17 @@ def _close(draft: Draft, close: Close, proposer: Party, decimals: int) -> Draft:
     )
 
 
-def _reopen(draft: Draft, reopen: Reopen, proposer: Party, decimals: int) -> Draft:
+def _reopen(draft: Draft, reopen: Reopen, setting: Setting) -> Draft:
     return replace(_fold_payments(draft, reopen.payments), intent=Intent.REOPEN, valid_until=reopen.valid_until)
 
 
-_STEPS: dict[type, Callable[[Draft, Any, Party, int], Draft]] = {
+_STEPS: dict[type, Callable[[Draft, Any, Setting], Draft]] = {
     Trade: _trade,
     Withdraw: _withdraw,
     Mark: _mark,
     Acknowledge: _acknowledge,
     SettleExpiry: _settle,
+    CloseOut: _close_out,
     Close: _close,
     Reopen: _reopen,
 }

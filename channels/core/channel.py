@@ -128,6 +128,10 @@ class Channel:
     """The peer asked for the turn."""
     turn_needed: bool = False
     """Our owner asked for the turn and has not used it yet."""
+    called: int = 0
+    """The agreed version at which we called the peer for collateral on this connection."""
+    call_judged: int = 0
+    """The agreed version at which a collateral call of the peer's was judged: further ones there are not."""
 
     @property
     def phase(self) -> Phase:
@@ -165,6 +169,12 @@ class Channel:
     def agreed_version(self) -> int:
         """The version of the agreed state that operates; 0 where there is none."""
         return self.agreed.version if self.agreed else 0
+
+    @property
+    def base_version(self) -> int:
+        """The version that the next operations apply to; 0 where nothing is agreed."""
+        state, _ = self.base
+        return state.version if state else 0
 
     @property
     def book(self) -> Book:

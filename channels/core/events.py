@@ -46,6 +46,11 @@ class TurnSpared(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CollateralWanted(Event):
+    """Call the peer for the collateral that is due in the agreed state, if any and if it was not called there yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class Connected(Event):
     """A connection to the peer is authenticated."""
 
@@ -115,6 +120,14 @@ class TurnPassedSeen(Event):
     """The peer passed the turn."""
 
     turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollateralCallSeen(Event):
+    """The peer asks for `amount` token units of collateral, which we should lack at `version`."""
+
+    version: int
+    amount: int
 
 
 @dataclass(frozen=True, slots=True)

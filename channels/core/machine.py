@@ -6,17 +6,19 @@ It returns what should happen and never makes it happen; who may do what when is
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ..errors import InvariantBroken, UnexpectedMessage
 from ..model import Deployment, Party, Terms
 from ..risk.policy import MarginPolicy
 from ..wire import messages as m
-from . import confirmations, events as e, notices as n, records as r, resumption, updates
+from . import collateral, confirmations, events as e, notices as n, records as r, resumption, updates
 from .channel import Channel, MarkPolicy
 from .commands import Notify, Persist, Send
 from .fold import evolve, replay
 from .invariants import check
+from .monitor import crossings
 from .outcome import Step
 from .phases import TRANSITIONS
 
@@ -54,7 +56,8 @@ def step(channel: Channel, event: e.Event) -> Step:
         detail = f"{type(event).__name__} led from {channel.phase.value} to {result.channel.phase.value}"
         raise InvariantBroken("transitions follow the table", detail)
     check(channel, result.channel)
-    return result
+    told = tuple(Notify(notice) for notice in crossings(channel, result.channel))
+    return replace(result, commands=result.commands + told) if told else result
 
 
 _HANDLERS: dict[type[e.Event], Callable[[Channel, Any], Step]] = {
@@ -62,6 +65,7 @@ _HANDLERS: dict[type[e.Event], Callable[[Channel, Any], Step]] = {
     e.SignatureMade: updates.signature_made,
     e.TurnNeeded: updates.turn_needed,
     e.TurnSpared: updates.turn_spared,
+    e.CollateralWanted: collateral.collateral_wanted,
     e.Connected: resumption.connected,
     e.TermsConfirmed: resumption.terms_confirmed,
     e.TermsRepeated: resumption.terms_repeated,
@@ -71,6 +75,7 @@ _HANDLERS: dict[type[e.Event], Callable[[Channel, Any], Step]] = {
     e.RejectSeen: updates.reject_seen,
     e.TurnWantedSeen: updates.turn_wanted_seen,
     e.TurnPassedSeen: updates.turn_passed_seen,
+    e.CollateralCallSeen: collateral.collateral_call_seen,
     e.ResumeSeen: resumption.resume_seen,
     e.BlockConfirmed: confirmations.block_confirmed,
     e.DepositConfirmed: confirmations.amount_confirmed,

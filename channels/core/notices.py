@@ -22,6 +22,53 @@ class Updated:
 
 
 @dataclass(frozen=True, slots=True)
+class BelowMaintenance:
+    """At the marks agreed in `version` a party's equity is below its maintenance margin, and was not before.
+
+    Token units. The first agreed state where this is so; `MarginRestored` ends it. Until then it may only reduce.
+    """
+
+    party: Party
+    version: int
+    equity: int
+    maintenance_margin: int
+    initial_margin: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarginRestored:
+    """In `version` the equity of a party that was below maintenance margin covers it again; token units."""
+
+    party: Party
+    version: int
+    equity: int
+    maintenance_margin: int
+    initial_margin: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollateralCalled:
+    """A party was called for all that it lacks at `version` by the CSA terms, token units: by the peer, or by us.
+
+    The peer's call is told only if we compute the same amount. It replaces any call of an older version.
+    """
+
+    party: Party
+    amount: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollateralCallRefused:
+    """The peer called us for an amount, or at a version, that does not follow from our agreed state: we ignore it."""
+
+    amount: int
+    version: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class WeRefused:
     """We refused the peer's proposal."""
 
@@ -119,6 +166,10 @@ class DataLoss:
 Notice = (
     ChannelOpened
     | Updated
+    | BelowMaintenance
+    | MarginRestored
+    | CollateralCalled
+    | CollateralCallRefused
     | WeRefused
     | PeerRefused
     | TurnArrived

@@ -17,7 +17,7 @@ from .phases import Phase
 def connected(channel: Channel, event: e.Connected) -> Step:
     if not channel.accepted:
         return Step(channel, (Send(m.Open(channel.deployment, channel.terms)),))
-    return Step(replace(channel, turn_wanted=False), (Send(_resume(channel)),))
+    return Step(replace(channel, turn_wanted=False, called=0), (Send(_resume(channel)),))
 
 
 def _resume(channel: Channel) -> m.Resume:

@@ -7,6 +7,7 @@ so two honest sides with one policy never disagree about it.
 from __future__ import annotations
 
 from ..errors import (
+    CloseOutInvalid,
     IntentInvalid,
     MarginShortfall,
     MarkRefused,
@@ -23,9 +24,11 @@ from ..errors import (
 )
 from ..model import (
     EXCLUSIVE,
+    ZERO32,
     Acknowledge,
     Book,
     Close,
+    CloseOut,
     Mark,
     Marks,
     Operation,
@@ -36,10 +39,11 @@ from ..model import (
     Trade,
     Withdraw,
 )
-from ..risk.margin import margin
 from ..risk.report import MarginReport
 from ..units import WAD, show
+from .apply import apply
 from .channel import Channel
+from .monitor import margins
 from .phases import Phase
 
 MAX_SKIP = 2**16
@@ -65,7 +69,8 @@ def judge(
 ) -> None:
     """Raise the first rule that this proposal breaks, if any.
 
-    `view` is the owner's own marks for the book; None refuses the peer's marks. Our own are not judged by it.
+    `view` is the owner's own marks for the book, or for the one that a CloseOut closes; None refuses the peer's marks.
+    Our own are not judged by it.
     """
     _check_version(channel, state.version, proposer)
     exclusive = [op for op in operations if isinstance(op, EXCLUSIVE)]
@@ -87,11 +92,33 @@ def judge(
                 _check_intent(channel, operation, now)
                 if isinstance(operation, Close) and proposer is not channel.me:
                     _check_payout(channel, state)
+    closed = closing(channel, operations, proposer)
+    if closed is not None:
+        _check_close_out(channel, operations, closed, proposer, now)
     if any(isinstance(op, Trade | Mark) for op in operations):
-        # Only the last book's marks are signed: those that an operation brought and the next one replaced bind nobody.
-        _check_marks(channel, book.marks, proposer, now, view)
+        # Only the last marks move money: those that an operation brought and the next one replaced bind nobody.
+        _check_marks(channel, closed[1].marks if closed else book.marks, proposer, now, view)
+        # A book that cannot be priced could be neither monitored here nor called on-chain: OutOfBounds refuses it.
+        reports(channel, state, book)
     if any(isinstance(op, Trade | Withdraw) for op in operations):
         _check_margin(channel, state, book, withdraws=any(isinstance(op, Withdraw) for op in operations), by=proposer)
+
+
+def closing(channel: Channel, operations: tuple[Operation, ...], proposer: Party) -> tuple[State, Book] | None:
+    """Return the state and book that the CloseOut in a proposal closes: what precedes it is done. None without one."""
+    for at, operation in enumerate(operations):
+        if isinstance(operation, CloseOut):
+            return apply(
+                channel.id,
+                *channel.base,
+                operations[:at],
+                proposer=proposer,
+                version=next_version(channel),
+                salt=ZERO32,
+                decimals=channel.terms.decimals,
+                policy=channel.policy,
+            )
+    return None
 
 
 def reports(channel: Channel, state: State | None, book: Book) -> tuple[MarginReport, MarginReport]:
@@ -101,7 +128,7 @@ def reports(channel: Channel, state: State | None, book: Book) -> tuple[MarginRe
     """
     cash = list(state.balances if state else (0, 0))
     cash[channel.me] -= channel.withdrawal_at_risk(state)
-    return margin(book, (cash[0], cash[1]), channel.terms.decimals, channel.policy)
+    return margins(book, (cash[0], cash[1]), channel.terms.decimals, channel.policy)
 
 
 def _check_version(channel: Channel, version: int, proposer: Party) -> None:
@@ -197,6 +224,27 @@ def _check_payout(channel: Channel, close: State) -> None:
         raise IntentInvalid(f"it would pay us {paid} token units, our equity at the agreed marks is {equity}")
 
 
+def _check_close_out(
+    channel: Channel, operations: tuple[Operation, ...], closed: tuple[State, Book], proposer: Party, now: int
+) -> None:
+    """What is closed is alive, all collateral counts, and nobody is closed out at its own expense without cause."""
+    state, book = closed
+    last = operations[-1]
+    if not isinstance(last, CloseOut):
+        raise CloseOutInvalid("nothing can follow it in one proposal")
+    for leg in book.legs:
+        if leg.expiry <= now:
+            raise CloseOutInvalid(f"{leg} has expired: settle it first")
+    chain = channel.chain
+    known = zip(chain.deposits + chain.paid, state.deposits + state.withdrawals, strict=True)
+    if any(confirmed > agreed for confirmed, agreed in known):
+        raise CloseOutInvalid("deposits or payments confirmed on-chain are not in the state: acknowledge them first")
+    if last.party is not proposer:
+        payer = margins(book, state.balances, channel.terms.decimals, channel.policy)[last.party]
+        if not payer.is_breach:
+            raise CloseOutInvalid(f"party {int(last.party)} is not below maintenance: who leaves early pays the charge")
+
+
 def _check_margin(channel: Channel, state: State, book: Book, *, withdraws: bool, by: Party) -> None:
     if withdraws and state.collateral < 0:
         raise WithdrawalInvalid("it exceeds the collateral in the channel")
@@ -205,8 +253,9 @@ def _check_margin(channel: Channel, state: State, book: Book, *, withdraws: bool
     for party in Party:
         was, is_ = before[party], after[party]
         worse = is_.initial_margin - is_.equity > was.initial_margin - was.equity
-        if was.equity < was.maintenance_margin and is_.maintenance_margin > was.maintenance_margin:
-            raise ReduceOnly(party, was.maintenance_margin, is_.maintenance_margin)
+        idle = withdraws and party is not by
+        if was.is_breach and not idle and (withdraws or is_.initial_margin >= was.initial_margin):
+            raise ReduceOnly(party, was.equity, was.maintenance_margin, was.initial_margin, is_.initial_margin)
         if is_.equity < is_.initial_margin and (worse or (withdraws and party is by)):
             raise MarginShortfall(
                 party, is_.equity, is_.initial_margin, is_.initial_margin - is_.equity, channel.terms.decimals

@@ -49,6 +49,7 @@ def proposal_wanted(channel: Channel, event: e.ProposalWanted) -> Step:
         version=rules.next_version(channel),
         salt=event.salt,
         decimals=channel.terms.decimals,
+        policy=channel.policy,
     )
     rules.judge(channel, event.operations, state, after, proposer=channel.me, now=event.now, view=None)
     _check_sendable(channel, event.operations)

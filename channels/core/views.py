@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..model import EMPTY_BOOK, Acknowledge, Agreed, Book, Intent, Operation, SettleExpiry, State
+from ..model import EMPTY_BOOK, Acknowledge, Agreed, Book, Intent, Operation, Party, SettleExpiry, State
 from .channel import Channel
+from .monitor import agreed_margins
 from .phases import Phase
 
 
@@ -148,6 +149,26 @@ def housekeeping(channel: Channel) -> tuple[Operation, ...]:
         if price is not None:
             operations.append(SettleExpiry(underlying, expiry, price))
     return tuple(operations)
+
+
+def is_below_maintenance(channel: Channel, party: Party) -> bool:
+    """Return whether a party's equity is below its maintenance margin in the agreed state, at its marks."""
+    return agreed_margins(channel)[party].is_breach
+
+
+def collateral_due(channel: Channel) -> int:
+    """Return what the peer should be called for now, token units; 0 where it lacks nothing or was called already.
+
+    The amount is that of the agreed state by the policy's CSA terms. A top-up that is confirmed and not agreed yet is
+    agreed first; in a dispute, and once a close is signed, the contract's margin call is what counts.
+    """
+    state, _ = channel.base
+    peer = channel.me.other
+    trading = channel.phase in (Phase.OPEN, Phase.PROPOSED) and channel.bar is None
+    if state is None or not trading or channel.called == state.version:
+        return 0
+    topped_up = channel.chain.deposits[peer] > state.deposits[peer]
+    return 0 if topped_up else agreed_margins(channel)[peer].collateral_call
 
 
 def waiting_for(channel: Channel) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..errors import TradeInvalid, WithdrawalInvalid
+from ..errors import CloseOutInvalid, TradeInvalid, WithdrawalInvalid
 from ..units import TokenAmount
+from .identity import Party
 from .marks import MAX_LEGS, NO_MARKS, Marks
 from .option import Leg
 from .state import MAX_AMOUNT
@@ -71,6 +72,21 @@ class SettleExpiry:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseOut:
+    """Close every position at the book's marks; `party` pays the other its close-out charge. The channel goes on.
+
+    The last operation of its proposal. What the adjudicator's close-out would pay: a party that owes more than it has
+    pays what it has.
+    """
+
+    party: Party
+
+    def __post_init__(self) -> None:
+        if type(self.party) is not Party:
+            raise CloseOutInvalid(f"{self.party!r} is no party")
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """End the channel: `transfer` token units (positive = party 0 pays party 1) replace all legs."""
 
@@ -86,6 +102,6 @@ class Reopen:
     valid_until: int
 
 
-Operation = Trade | Withdraw | Mark | Acknowledge | SettleExpiry | Close | Reopen
-EXCLUSIVE = (Trade, Withdraw, Close, Reopen)
+Operation = Trade | Withdraw | Mark | Acknowledge | SettleExpiry | CloseOut | Close | Reopen
+EXCLUSIVE = (Trade, Withdraw, CloseOut, Close, Reopen)
 """Of these at most one may be half-signed and not superseded: each is an option written to the counterparty."""

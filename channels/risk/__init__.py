@@ -1,6 +1,9 @@
 """What it is worth: exact integer values, Greeks and margin, the same bits as the contract's."""
 
+from .bands import BandSearch, LiquidationBand, liquidation_bands
 from .black import UnitGreeks, price, unit_greeks
+from .close_out import close_out, close_out_payouts, witness
+from .explain import Explanation, explain
 from .margin import margin, scenario_losses
 from .payoff import payoff, payouts
 from .policy import DEFAULT_POLICY, MarginPolicy, Scenario, VolBump, VolShock
@@ -8,7 +11,8 @@ from .report import Charges, Greeks, MarginReport, WorstScenario
 from .valuation import greeks, value
 
 __all__ = [
-    "DEFAULT_POLICY", "Charges", "Greeks", "MarginPolicy", "MarginReport", "Scenario", "UnitGreeks", "VolBump",
-    "VolShock", "WorstScenario", "greeks", "margin", "payoff", "payouts", "price", "scenario_losses",
-    "unit_greeks", "value",
+    "DEFAULT_POLICY", "BandSearch", "Charges", "Explanation", "Greeks", "LiquidationBand", "MarginPolicy",
+    "MarginReport", "Scenario", "UnitGreeks", "VolBump", "VolShock", "WorstScenario", "close_out",
+    "close_out_payouts", "explain", "greeks", "liquidation_bands", "margin", "payoff", "payouts", "price",
+    "scenario_losses", "unit_greeks", "value", "witness",
 ]  # fmt: skip

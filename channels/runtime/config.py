@@ -39,6 +39,8 @@ class NodeConfig:
     """Pin, settle, close and collect withdrawals as soon as it is possible."""
     housekeeping: bool = True
     """Get confirmed deposits, payments and settlements agreed whenever we hold the turn."""
+    call_collateral: bool = True
+    """Ask the peer for the collateral it lacks at each agreed state, by the policy's threshold and minimum transfer."""
 
     def policy_of(self, terms: Terms) -> MarginPolicy:
         """Return the margin policy that the terms name by hash; TermsRefused if it is not one of ours."""

@@ -9,6 +9,7 @@ from ..model import (
     Acknowledge,
     Agreed,
     Close,
+    CloseOut,
     Deployment,
     Mark,
     Operation,
@@ -78,6 +79,8 @@ class Confirmation:
             case SettleExpiry(underlying, expiry, price):
                 moment = datetime.fromtimestamp(expiry, UTC)
                 return [f"settlement  {underlying} {moment:%Y-%m-%d %H:%M} UTC at {show(price, 18, 2)}"]
+            case CloseOut(party):
+                return [f"close-out   every position at the marks, party {int(party)} pays the charge"]
             case Close(transfer, _):
                 return [f"close       party {0 if transfer >= 0 else 1} pays {self._money(abs(transfer))}"]
             case Reopen():

@@ -34,12 +34,14 @@ from ..model import (
     Agreed,
     ChannelId,
     Close,
+    CloseOut,
     Leg,
     Mark,
     Marks,
     Operation,
     Party,
     Reopen,
+    SettleExpiry,
     Trade,
     Withdraw,
     net,
@@ -196,6 +198,7 @@ class LiveChannel:
             version=rules.next_version(channel),
             salt=ZERO32,
             decimals=channel.terms.decimals,
+            policy=channel.policy,
         )
         reports = rules.reports(channel, state, book)
         refusal: RuleViolation | None = None
@@ -218,7 +221,7 @@ class LiveChannel:
             self._node.act(self._seat, e.TurnNeeded())
             try:
                 await self._take_turn()
-                if any(isinstance(op, Trade | Withdraw) for op in operations):
+                if any(isinstance(op, Trade | Withdraw | CloseOut) for op in operations):
                     await self._supersede()
                 version = self._propose_now(operations)
             finally:
@@ -258,6 +261,30 @@ class LiveChannel:
                 raise NotPermitted("close", "expired", "the agreed close was not mined in time: close again")
             await self._changed.wait()
         return self.state.chain.payouts
+
+    async def close_out(self, payer: Party | None = None, *, marks: Marks | None = None) -> Confirmation:
+        """Get every position closed at the mark; `payer` (we, by default) pays the other its close-out charge.
+
+        Facts that are due are agreed with it: deposits, payments, settled expiries. Marks default to the node's
+        market's at this moment, without a market to the agreed ones. The channel stays open. Raises like `propose`.
+        """
+        due = views.housekeeping(self.state)
+        settled = {(op.underlying, op.expiry) for op in due if isinstance(op, SettleExpiry)}
+        legs = tuple(leg for leg in self.state.book.legs if leg.key[:2] not in settled)
+        fresh = (marks or self._node.market(legs, self._node.now())) if legs else None
+        mark = (Mark(fresh.covering(legs)),) if fresh else ()
+        return await self.propose(*due, *mark, CloseOut(self.state.me if payer is None else payer))
+
+    def call_collateral(self) -> int:
+        """Ask the peer for the collateral it lacks at the agreed marks; return the amount in token units.
+
+        0 where nothing is due, or it was asked at this version already. A node asks by itself unless its config says
+        otherwise. Nothing is signed: `deposit` is what answers a call.
+        """
+        due = views.collateral_due(self.state)
+        if due:
+            self._node.act(self._seat, e.CollateralWanted())
+        return due
 
     async def reopen(self) -> Confirmation:
         """Agree to end the dispute and go on; the node registers it."""

@@ -56,6 +56,7 @@ class Watcher:
                 for seat in list(self._node.seats.values()):
                     self._start_duties(nursery, seat)
                     self._keep_house(seat)
+                    self._call_collateral(seat)
                 await trio.sleep(self._node.config.poll)
 
     async def look(self) -> None:
@@ -148,6 +149,13 @@ class Watcher:
                 return chain.pin(terms, state, book, underlying, expiry) if state and registered else None
             case views.Settle(state, book):
                 return chain.settle(terms, state, book)
+
+    def _call_collateral(self, seat: Seat) -> None:
+        """Ask a connected peer for what it lacks, once at each agreed state."""
+        node, terms = self._node, seat.channel.terms
+        connected = node.link_to(terms.signers[seat.channel.me.other]) is not None
+        if node.config.call_collateral and connected and views.collateral_due(seat.channel):
+            node.act(seat, e.CollateralWanted())
 
     def _keep_house(self, seat: Seat) -> None:
         """Get facts agreed while we hold the turn: deposits and payments confirmed, expiries settled."""

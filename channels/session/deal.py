@@ -17,11 +17,11 @@ from ..units import WAD, show
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A trade, or a close, that a peer proposes; everything in our view, amounts in token units.
+    """A trade, a close or a close-out that a peer proposes; everything in our view, amounts in token units.
 
-    `legs` is what we would get (for a close: give up, so quantities are turned), `received` the cash we would receive,
-    negative where we pay. `value` is what the legs are worth to us at our own marks, rounded down, and `gross` the sum
-    of the legs' absolute values; both None where we have no market for them.
+    `legs` is what we would get (for a close or close-out: give up, so quantities are turned), `received` the cash we
+    would receive, negative where we pay. `value` is what the legs are worth to us at our own marks, rounded down, and
+    `gross` the sum of the legs' absolute values; both None where we have no market for them.
     """
 
     channel: ChannelId

@@ -14,6 +14,7 @@ from ..core.apply import apply
 from ..core.channel import Channel
 from ..core.commands import Effect, Sign
 from ..core.machine import Step, step
+from ..core.rules import closing
 from ..errors import InvalidBook, KeyUnusable, RuleViolation, StaleVersion, UnexpectedMessage, WrongChannel
 from ..model import ZERO32, Book, Close, HalfSigned, Leg, Marks, Operation, Party, Trade
 from ..risk.valuation import positions, tokens_down
@@ -28,6 +29,11 @@ Market = Callable[[tuple[Leg, ...], int], Marks | None]
 def no_market(legs: tuple[Leg, ...], now: int) -> Marks | None:
     """The view of an owner who has none: it judges no mark of the peer's, so it accepts none."""
     return None
+
+
+def _turned(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
+    """Return the legs that undo these."""
+    return tuple(leg.times(-1) for leg in legs)
 
 
 class Seat:
@@ -64,6 +70,8 @@ class Seat:
                 return self.act(e.RejectSeen(version, code, reason))
             case m.WantTurn():
                 return self.act(e.TurnWantedSeen())
+            case m.CollateralCall(_, version, amount):
+                return self.act(e.CollateralCallSeen(version, amount))
             case m.PassTurn(_, turn):
                 return self.act(e.TurnPassedSeen(turn))
             case m.Resume(_, turn, signed, agreed):
@@ -101,11 +109,13 @@ class Seat:
                 version=message.version,
                 salt=message.salt,
                 decimals=channel.terms.decimals,
+                policy=channel.policy,
             )
         except RuleViolation as broken:
             return e.ProposalBroken(message.version, broken)
         check_party(channel.deployment, channel.terms, state, channel.me.other, message.signature)
-        view = self._view(after.legs, now)
+        closed = closing(channel, message.operations, channel.me.other)
+        view = self._view((closed[1] if closed else after).legs, now)
         return e.ProposalSeen(
             HalfSigned(state, after, channel.me.other, message.signature), message.operations, now, view
         )
@@ -118,18 +128,23 @@ class Seat:
                 for operation in event.operations:
                     if isinstance(operation, Trade | Close):
                         self.deal(self._offer(operation, now))
+                closed = closing(self.channel, event.operations, self.channel.me.other)
+                if closed is not None:
+                    paid = closed[0].balances[Party.ZERO] - event.half.state.balances[Party.ZERO]
+                    self.deal(self._offered(_turned(closed[1].legs), paid, now))
             except RuleViolation as declined:
                 return step(self.channel, e.ProposalBroken(event.half.state.version, declined))
         return result
 
     def _offer(self, operation: Trade | Close, now: int) -> Offer:
-        """Return what a peer's deal means for us, at our own marks."""
+        if isinstance(operation, Trade):
+            return self._offered(operation.legs, operation.premium, now)
+        return self._offered(_turned(self.channel.book.legs), operation.transfer, now)
+
+    def _offered(self, legs: tuple[Leg, ...], paid: int, now: int) -> Offer:
+        """Return what a deal means for us at our own marks: party 0 gets `legs` and pays `paid` token units."""
         channel = self.channel
         sign = 1 if channel.me is Party.ZERO else -1
-        if isinstance(operation, Trade):
-            legs, paid = operation.legs, operation.premium
-        else:
-            legs, paid = tuple(leg.times(-1) for leg in channel.book.legs), operation.transfer
         mine = tuple(leg.times(sign) for leg in legs)
         marks = self._view(mine, now)
         value: int | None = None

@@ -22,7 +22,7 @@ from ..core.records import (
     TurnMoved,
 )
 from ..errors import InvariantBroken, MalformedMessage, RuleViolation, StoreCorrupt
-from ..model import ZERO32, ChannelId, HalfSigned, Party, State, keccak
+from ..model import ZERO32, ChannelId, HalfSigned, State, keccak
 from ..seal import state_struct_hash
 from ..wire import schema as s
 from ..wire.codec import AGREED, pack_with, unpack_with
@@ -37,19 +37,18 @@ SIGNED = 3
 """The record number of `Signed`; the schema's sign-once index names it."""
 
 _OPERATIONS = s.sequence(s.OPERATION, 0, 16)
-_PARTY = s.enumeration(Party)
-_HALF = s.struct(HalfSigned, state=s.STATE, book=s.BOOK, party=_PARTY, signature=s.SIGNATURE)
+_HALF = s.struct(HalfSigned, state=s.STATE, book=s.BOOK, party=s.PARTY, signature=s.SIGNATURE)
 _FACT = s.union(
     [
-        (1, DepositSeen, s.struct(DepositSeen, party=_PARTY, total=s.AMOUNT)),
-        (2, PaymentSeen, s.struct(PaymentSeen, party=_PARTY, total=s.AMOUNT)),
+        (1, DepositSeen, s.struct(DepositSeen, party=s.PARTY, total=s.AMOUNT)),
+        (2, PaymentSeen, s.struct(PaymentSeen, party=s.PARTY, total=s.AMOUNT)),
         (3, RegisteredSeen, s.struct(RegisteredSeen, state=s.optional(s.STATE), deadline=s.NUMBER)),
         (4, SettlementSeen, s.struct(SettlementSeen, underlying=s.UNDERLYING, expiry=s.NUMBER, price=s.AMOUNT)),
         (5, ClosedSeen, s.struct(ClosedSeen, payouts=s.PAIR)),
     ]
 )
 _RECORDS: list[tuple[int, type, s.Codec]] = [
-    (1, Opened, s.struct(Opened, deployment=s.DEPLOYMENT, terms=s.TERMS, me=_PARTY, initiated=s.FLAG)),
+    (1, Opened, s.struct(Opened, deployment=s.DEPLOYMENT, terms=s.TERMS, me=s.PARTY, initiated=s.FLAG)),
     (2, TermsAccepted, s.struct(TermsAccepted)),
     (SIGNED, Signed, s.struct(Signed, half=_HALF, operations=_OPERATIONS)),
     (4, StateAgreed, s.struct(StateAgreed, agreed=AGREED, operations=_OPERATIONS)),

@@ -15,6 +15,7 @@ from ..model import Agreed
 from . import schema as s
 from .messages import (
     Accept,
+    CollateralCall,
     Fault,
     Greeting,
     Hello,
@@ -63,6 +64,7 @@ MESSAGE = s.union(
             s.struct(Resume, channel=s.BYTES32, turn=s.NUMBER, signed=s.NUMBER, agreed=s.optional(AGREED)),
         ),
         (12, Fault, s.struct(Fault, code=_CODE, reason=_REASON)),
+        (13, CollateralCall, s.struct(CollateralCall, channel=s.BYTES32, version=s.NUMBER, amount=s.AMOUNT)),
     ]
 )
 

@@ -112,6 +112,18 @@ class Fault:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class CollateralCall:
+    """Asks for collateral: what the receiver lacks in the agreed `version` by the policy's CSA terms, token units.
+
+    Nothing is signed: the receiver computes the same amount from the same state, and deposits if it wants to.
+    """
+
+    channel: ChannelId
+    version: int
+    amount: int
+
+
 Message = (
     Greeting
     | Hello
@@ -125,6 +137,7 @@ Message = (
     | PassTurn
     | Resume
     | Fault
+    | CollateralCall
 )
-ChannelMessage = OpenAccepted | OpenRefused | Propose | Accept | Reject | WantTurn | PassTurn | Resume
+ChannelMessage = OpenAccepted | OpenRefused | Propose | Accept | Reject | WantTurn | PassTurn | Resume | CollateralCall
 """Messages that name the channel they are about."""

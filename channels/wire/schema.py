@@ -15,6 +15,7 @@ from ..model import (
     Acknowledge,
     Address,
     Close,
+    CloseOut,
     Deployment,
     ExpiryMark,
     Intent,
@@ -22,6 +23,7 @@ from ..model import (
     Mark,
     Marks,
     OptionKind,
+    Party,
     Reopen,
     SettleExpiry,
     SpotMark,
@@ -165,6 +167,7 @@ def union(members: Sequence[tuple[int, type, Codec]]) -> Codec:
 
 
 PAIR = sequence(AMOUNT, 2, 2)
+PARTY = enumeration(Party)
 UNDERLYING = text(32)
 KIND = enumeration(OptionKind)
 LEG = struct(Leg, underlying=UNDERLYING, expiry=NUMBER, strike=AMOUNT, kind=KIND, quantity=AMOUNT)
@@ -215,10 +218,10 @@ OPERATION = union(
         (3, Mark, struct(Mark, marks=MARKS)),
         (4, Acknowledge, struct(Acknowledge, deposits=PAIR, payments=PAIR)),
         (5, SettleExpiry, struct(SettleExpiry, underlying=UNDERLYING, expiry=NUMBER, price=AMOUNT)),
+        (6, CloseOut, struct(CloseOut, party=PARTY)),
         (7, Close, struct(Close, transfer=AMOUNT, valid_until=NUMBER)),
         (8, Reopen, struct(Reopen, payments=PAIR, valid_until=NUMBER)),
     ]
 )
-"""Tag 6 is CloseOut's, which comes with on-chain margin."""
 MAX_OPERATIONS = 16
 OPERATIONS = sequence(OPERATION, 1, MAX_OPERATIONS)

@@ -12,6 +12,7 @@ from channels.wire.codec import decode, encode
 from channels.wire.framing import FrameReader, frame
 from channels.wire.messages import (
     Accept,
+    CollateralCall,
     Fault,
     Greeting,
     Hello,
@@ -26,7 +27,7 @@ from channels.wire.messages import (
     WantTurn,
 )
 from tests.roles import TERMS
-from tests.strategies import agreed_states, batches, deployments, hashes, signatures, words64
+from tests.strategies import agreed_states, batches, deployments, hashes, int256, signatures, words64
 
 codes = st.text(st.characters(exclude_categories=["Cs"]), max_size=64)
 reasons = st.text(st.characters(exclude_categories=["Cs"]), max_size=512)
@@ -43,6 +44,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(PassTurn, hashes, words64),
     st.builds(Resume, hashes, words64, words64, st.none() | agreed_states),
     st.builds(Fault, codes, reasons),
+    st.builds(CollateralCall, hashes, words64, int256),
 )
 values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.binary(max_size=70) | st.text(),

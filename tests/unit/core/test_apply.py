@@ -25,6 +25,7 @@ from channels.model import (
     Acknowledge,
     Book,
     Close,
+    CloseOut,
     Intent,
     Leg,
     Mark,
@@ -37,6 +38,7 @@ from channels.model import (
     Withdraw,
     net,
 )
+from channels.risk import DEFAULT_POLICY
 from tests.roles import CHANNEL, ETH, EXPIRY, LATER, NOW, UNIT, book, condor, marks, state
 
 SALT = b"n" * 32
@@ -46,7 +48,7 @@ def after(
     *operations: Operation, base: State | None = None, held: Book = EMPTY_BOOK, by: Party = Party.ZERO, **changes: Any
 ) -> tuple[State, Book]:
     start = state(held, **changes) if base is None else base
-    return apply(CHANNEL, start, held, operations, proposer=by, version=2, salt=SALT, decimals=6)
+    return apply(CHANNEL, start, held, operations, proposer=by, version=2, salt=SALT, decimals=6, policy=DEFAULT_POLICY)
 
 
 def sell(*legs: Leg, premium: int = 0, held: tuple[Leg, ...] = (), **changes: Any) -> Trade:
@@ -117,7 +119,15 @@ def test_a_payment_that_the_state_authorised_is_not_taken_twice() -> None:
 
 def test_the_first_state_comes_from_nothing() -> None:
     made, _ = apply(
-        CHANNEL, None, EMPTY_BOOK, (Acknowledge((5, 6), (0, 0)),), proposer=Party.ONE, version=1, salt=SALT, decimals=6
+        CHANNEL,
+        None,
+        EMPTY_BOOK,
+        (Acknowledge((5, 6), (0, 0)),),
+        proposer=Party.ONE,
+        version=1,
+        salt=SALT,
+        decimals=6,
+        policy=DEFAULT_POLICY,
     )
     assert made.balances == (5, 6)
 
@@ -219,6 +229,7 @@ others = st.one_of(
     st.builds(Withdraw, st.integers(1, 10**12)),
     st.builds(Acknowledge, pairs, pairs),
     settlements,
+    st.builds(CloseOut, st.sampled_from(Party)),
     st.builds(Close, st.integers(-(10**10), 10**10), st.just(NOW + 60)),
     st.builds(Reopen, pairs, st.just(NOW + 60)),
 )
@@ -237,7 +248,7 @@ def test_balances_always_add_up_and_both_sides_compute_the_same_bytes(steps: lis
                 operation = Trade(legs, 17 * UNIT, marks(resulting) if resulting else NO_MARKS)
             except RuleViolation:
                 continue
-        arguments = {"proposer": by, "version": base.version + 1, "salt": SALT, "decimals": 6}
+        arguments = {"proposer": by, "version": base.version + 1, "salt": SALT, "decimals": 6, "policy": DEFAULT_POLICY}
         try:
             ours = apply(CHANNEL, base, held, (operation,), **arguments)
         except RuleViolation as refused:

@@ -59,7 +59,16 @@ def verdict(
     """Judge operations on the channel's base, as `by` (the channel's own party by default) proposes them."""
     proposer = channel.me if by is None else by
     number = rules.next_version(channel) if version is None else version
-    state, book = apply(CHANNEL, *channel.base, operations, proposer=proposer, version=number, salt=fresh(), decimals=6)
+    state, book = apply(
+        CHANNEL,
+        *channel.base,
+        operations,
+        proposer=proposer,
+        version=number,
+        salt=fresh(),
+        decimals=6,
+        policy=channel.policy,
+    )
     rules.judge(channel, operations, state, book, proposer=proposer, now=now, view=view)
 
 
@@ -103,7 +112,16 @@ def test_initial_margin_to_the_last_unit(world: Joined) -> None:
     """Equity equal to the requirement passes, one unit less does not."""
     trade = world.trade((SHORT_CALLS,))
     channel = world.alice.channel
-    state, book = apply(CHANNEL, *channel.base, (trade,), proposer=Party.ZERO, version=9, salt=fresh(), decimals=6)
+    state, book = apply(
+        CHANNEL,
+        *channel.base,
+        (trade,),
+        proposer=Party.ZERO,
+        version=9,
+        salt=fresh(),
+        decimals=6,
+        policy=channel.policy,
+    )
     needed = rules.reports(channel, state, book)[0]
     exact = needed.initial_margin - needed.value
     verdict(at_equity(world, Party.ZERO, exact), trade)
@@ -129,10 +147,53 @@ def test_below_maintenance_a_party_may_only_reduce(world: Joined) -> None:
     premium = -5_000
     with pytest.raises(ReduceOnly) as caught:
         verdict(breached, world.trade((CALL.times(-1),), premium))
-    assert caught.value.after > caught.value.before == requirement.maintenance_margin
-    assert caught.value.party is Party.ZERO
+    refused = caught.value
+    assert refused.party is Party.ZERO
+    assert (refused.equity, refused.maintenance_margin) == (
+        requirement.maintenance_margin - 1,
+        requirement.maintenance_margin,
+    )
+    assert refused.initial_after > refused.initial_before == requirement.initial_margin
     standing = at_equity(world, Party.ZERO, requirement.maintenance_margin)
     verdict(standing, world.trade((CALL.times(-1),), premium))
+
+
+def test_reducing_is_strict_and_binds_the_party_below_whoever_proposes(world: Joined) -> None:
+    """Alice is below: a leg that leaves her requirement as it is does not reduce it, and Bob cannot add for her."""
+    world.propose(world.alice, world.trade((SHORT_CALLS,)))
+    requirement = rules.reports(world.alice.channel, *world.alice.channel.base)[0]
+    breached = at_equity(world, Party.ZERO, requirement.maintenance_margin - 1)
+    speck = world.trade((Leg.call(ETH, EXPIRY, 9_000_000, quantity=1),))
+    with pytest.raises(ReduceOnly) as caught:
+        verdict(breached, speck)
+    assert caught.value.initial_after == caught.value.initial_before
+    for by in Party:
+        with pytest.raises(ReduceOnly):
+            verdict(breached, world.trade((CALL.times(-1),), -5_000), by=by, view=world.view((CALL,), NOW))
+        verdict(breached, world.trade((CALL.times(1),)), by=by, view=world.view((CALL,), NOW))
+
+
+def test_a_reduction_bought_too_dear_is_refused_below_maintenance(world: Joined) -> None:
+    """Closing one call lowers the requirement; at a premium above what it frees, the lack has grown all the same."""
+    world.propose(world.alice, world.trade((SHORT_CALLS,)))
+    requirement = rules.reports(world.alice.channel, *world.alice.channel.base)[0]
+    breached = at_equity(world, Party.ZERO, requirement.maintenance_margin - 1)
+    verdict(breached, world.trade((CALL,), 100))
+    with pytest.raises(MarginShortfall):
+        verdict(breached, world.trade((CALL,), 2_000))
+
+
+def test_below_maintenance_nothing_is_withdrawn(world: Joined) -> None:
+    """Not with the top-up in the same proposal either: it is agreed first."""
+    world.propose(world.alice, world.trade((SHORT_CALLS,)))
+    requirement = rules.reports(world.alice.channel, *world.alice.channel.base)[0]
+    breached = at_equity(world, Party.ZERO, requirement.maintenance_margin - 1)
+    deposits = (50_000 * UNIT, 10_000 * UNIT)
+    breached = replace(breached, chain=replace(breached.chain, deposits=deposits))
+    for operations in ((Withdraw(1),), (Acknowledge(deposits, (0, 0)), Withdraw(1))):
+        with pytest.raises(ReduceOnly):
+            verdict(breached, *operations)
+    verdict(replace(breached, me=Party.ONE), Withdraw(1))
 
 
 def test_a_withdrawal_needs_its_proposers_initial_margin(world: Joined) -> None:

@@ -46,6 +46,8 @@ EVENTS: dict[type[e.Event], e.Event] = {
     for event in (
         e.ProposalWanted((Mark(),), bytes(32), NOW),
         e.SignatureMade(7, bytes(65)),
+        e.CollateralWanted(),
+        e.CollateralCallSeen(1, 5),
         e.TurnNeeded(),
         e.TurnSpared(),
         e.Connected(),

@@ -14,6 +14,7 @@ from channels.model import (
     Acknowledge,
     Agreed,
     Close,
+    CloseOut,
     HalfSigned,
     Intent,
     Mark,
@@ -145,5 +146,5 @@ def test_an_operation_that_cannot_be_meant_is_refused(build: Any, error: type[Ru
 
 
 def test_what_writes_an_option_to_the_counterparty_is_exclusive() -> None:
-    assert set(EXCLUSIVE) == {Trade, Withdraw, Close, Reopen}
+    assert set(EXCLUSIVE) == {Trade, Withdraw, CloseOut, Close, Reopen}
     assert not {Mark, Acknowledge, SettleExpiry} & set(EXCLUSIVE)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from channels.model import Acknowledge, Close, Mark, Reopen, SettleExpiry, Trade, Withdraw
+from channels.model import Acknowledge, Close, CloseOut, Mark, Party, Reopen, SettleExpiry, Trade, Withdraw
 from channels.wire.messages import (
     PROTOCOL,
     Accept,
+    CollateralCall,
     Fault,
     Greeting,
     Hello,
@@ -28,6 +29,7 @@ OPERATIONS = (
     Mark(marks()),
     Acknowledge((10_000 * UNIT, 5_000 * UNIT), (0, 100 * UNIT)),
     SettleExpiry(ETH, EXPIRY, 2_345 * 10**18),
+    CloseOut(Party.ONE),
     Close(-3 * UNIT, NOW + 3_600),
     Reopen((1, 2), NOW + 3_600),
 )
@@ -47,4 +49,5 @@ MESSAGES: dict[str, Message] = {
     "Resume": Resume(CHANNEL, 4, 12, agreed(book(), version=11)),
     "Resume of a new channel": Resume(CHANNEL, 0, 0, None),
     "Fault": Fault("wire: malformed", "not a canonical message"),
+    "CollateralCall": CollateralCall(CHANNEL, 11, 1_250 * UNIT),
 }

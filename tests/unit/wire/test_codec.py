@@ -49,7 +49,7 @@ def test_every_message_round_trips(name: str) -> None:
 
 NUMBERS = {
     "Greeting": 1, "Hello": 2, "Open": 3, "OpenAccepted": 4, "OpenRefused": 5, "Propose": 6, "Accept": 7, "Reject": 8,
-    "WantTurn": 9, "PassTurn": 10, "Resume": 11, "Fault": 12,
+    "WantTurn": 9, "PassTurn": 10, "Resume": 11, "Fault": 12, "CollateralCall": 13,
 }  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def test_message_numbers_never_change(name: str) -> None:
 
 
 def test_operation_numbers_never_change() -> None:
-    assert [operation[0] for operation in tree("Propose")[3]] == [1, 2, 3, 4, 5, 7, 8]
+    assert [operation[0] for operation in tree("Propose")[3]] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 @NAMES
@@ -165,7 +165,7 @@ OUTRIGHT = {
     "nil": b"\xc0",
     "the byte msgpack never uses": b"\xc1",
     "an empty list": b"\x90",
-    "an unknown message": b"\x92\x0d\xc0",
+    "an unknown message": b"\x92\x0e\xc0",
     "message number 0": b"\x92\x00\xc0",
     "a message number that is true": b"\x92\xc3\xc4\x20" + bytes(32),
     "a map": b"\x81\x01\x02",
@@ -234,6 +234,11 @@ def test_integers_of_2_to_the_64_are_refused_as_themselves() -> None:
         ("Propose", (3, 0, 1, 0, 3), 2, MalformedMessage),
         ("Propose", (3, 0, 1), [], MalformedMessage),
         ("Propose", (3, 0, 0), 6, MalformedMessage),
+        ("Propose", (3, 0, 0), 9, MalformedMessage),
+        ("Propose", (3, 5, 1), 2, MalformedMessage),
+        ("Propose", (3, 5, 1), True, MalformedMessage),
+        ("CollateralCall", (2,), -1, MalformedMessage),
+        ("CollateralCall", (3,), 5, MalformedMessage),
         ("Propose", (3,), [], MalformedMessage),
         ("Propose", (5,), bytes(64), MalformedMessage),
     ],
