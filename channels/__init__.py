@@ -84,10 +84,19 @@ if TYPE_CHECKING:
         Trade as Trade,
         Withdraw as Withdraw,
     )
-    from .risk import DEFAULT_POLICY as DEFAULT_POLICY, MarginPolicy as MarginPolicy, MarginReport as MarginReport
+    from .risk import (
+        DEFAULT_POLICY as DEFAULT_POLICY,
+        Explanation as Explanation,
+        LiquidationBand as LiquidationBand,
+        MarginPolicy as MarginPolicy,
+        MarginReport as MarginReport,
+        explain as explain,
+        liquidation_bands as liquidation_bands,
+    )
     from .runtime.config import NodeConfig as NodeConfig
     from .runtime.confirmation import Confirmation as Confirmation
     from .runtime.live import LiveChannel as LiveChannel, WhatIf as WhatIf
+    from .runtime.margin_table import MarginTable as MarginTable
     from .runtime.node import Node as Node, open_node as open_node
     from .seal import Signer as Signer
     from .session import (
@@ -128,10 +137,14 @@ _PLACES = {
         "Acknowledge", "Address", "Agreed", "Book", "ChannelId", "Close", "CloseOut", "Deployment", "HalfSigned", "Leg",
         "Mark", "Marks", "OptionKind", "Party", "Reopen", "SettleExpiry", "State", "Terms", "Trade", "Withdraw",
     ),
-    "risk": ("DEFAULT_POLICY", "MarginPolicy", "MarginReport"),
+    "risk": (
+        "DEFAULT_POLICY", "Explanation", "LiquidationBand", "MarginPolicy", "MarginReport", "explain",
+        "liquidation_bands",
+    ),
     "runtime.config": ("NodeConfig",),
     "runtime.confirmation": ("Confirmation",),
     "runtime.live": ("LiveChannel", "WhatIf"),
+    "runtime.margin_table": ("MarginTable",),
     "runtime.node": ("Node", "open_node"),
     "seal": ("Signer",),
     "session": (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -46,10 +47,11 @@ from ..model import (
     Withdraw,
     net,
 )
-from ..risk import MarginReport
+from ..risk import Explanation, MarginReport, explain
 from ..session import Seat
 from ..units import Human, TokenAmount, token_amount
 from .confirmation import Confirmation
+from .margin_table import MarginTable
 
 if TYPE_CHECKING:
     from .node import Node
@@ -124,6 +126,19 @@ class LiveChannel:
     def peer_margin(self) -> MarginReport:
         """The peer's margin at the agreed marks."""
         return rules.reports(self.state, *self.state.base)[self.state.me.other]
+
+    def explain(self) -> tuple[Explanation, ...]:
+        """Return our worst scenario on each underlying at the agreed marks, split by Greek: lines that sum to its loss."""
+        channel = self.state
+        return explain(channel.book, channel.me, channel.terms.decimals, channel.policy)
+
+    async def margin_table(self, *, bands: bool = True) -> MarginTable:
+        """Return both parties' margin as a table to print, with terms and when our money is free without the peer.
+
+        The liquidation bands take hundreds of margins, so a worker thread computes them; without `bands` there are
+        none. Raises NotPermitted once the channel is closed.
+        """
+        return await trio.to_thread.run_sync(partial(MarginTable.of, self.state, self._node.now(), bands=bands))
 
     def waiting_for(self) -> str:
         """Return in one sentence what the channel waits for."""
