@@ -128,7 +128,7 @@ class LiveChannel:
         return rules.reports(self.state, *self.state.base)[self.state.me.other]
 
     def explain(self) -> tuple[Explanation, ...]:
-        """Return our worst scenario on each underlying at the agreed marks, split by Greek: lines that sum to its loss."""
+        """Return our worst scenario on each underlying at the agreed marks, by Greek: lines that sum to its loss."""
         channel = self.state
         return explain(channel.book, channel.me, channel.terms.decimals, channel.policy)
 

@@ -210,7 +210,8 @@ class MarginTable:
         state, _ = standing(self.channel)
         unknown = chain.pot - (sum(state.balances) if state else 0)
         if unknown:
-            yield f"            {self._amount(unknown)} of it is not in the cash above: a deposit, or a payment under way"
+            amount = self._amount(unknown)
+            yield f"            {amount} of it is not in the cash above: a deposit or a payment under way"
         if times.agreed_close is not None:
             yield f"  an agreed close pays at once, until {utc(times.agreed_close)}"
         ends = "the dispute's deadline" if chain.deadline else "a dispute opened now ends"
