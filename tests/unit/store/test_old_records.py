@@ -1,0 +1,42 @@
+"""A journal that an earlier release wrote is read by this one: record, operation and fact numbers only grow.
+
+`tests/vectors/journal_spine.json` holds the bytes of every kind of record, and of every operation, as they were written
+before close-outs existed. It is never regenerated.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from channels.core.records import Signed
+from channels.model import CloseOut, Party
+from channels.store.codec import MAX_RECORD, RECORD, encode_record
+from channels.wire.codec import pack_with, unpack_with
+from tests.roles import CHANNEL, half
+from tests.unit.store.test_journal import EVERY_RECORD
+from tests.unit.wire.samples import OPERATIONS
+
+OLD = json.loads((Path(__file__).parents[2] / "vectors" / "journal_spine.json").read_text("utf-8"))
+OLD_OPERATIONS = tuple(operation for operation in OPERATIONS if not isinstance(operation, CloseOut))
+EXPECTED = [*EVERY_RECORD, Signed(half(Party.ZERO, version=3), OLD_OPERATIONS)]
+
+
+def test_no_record_was_left_out() -> None:
+    assert len(OLD) == len(EXPECTED)
+
+
+@pytest.mark.parametrize("at", range(len(OLD)))
+def test_a_record_of_the_first_release_reads_back(at: int) -> None:
+    record, body = EXPECTED[at], bytes.fromhex(OLD[at]["body"])
+    assert type(record).__name__ == OLD[at]["record"]
+    assert unpack_with(RECORD, body, MAX_RECORD) == record
+    assert pack_with(RECORD, record) == body
+
+
+def test_a_close_out_is_journalled_and_reads_back() -> None:
+    record = Signed(half(Party.ZERO, version=3), (CloseOut(Party.ONE),))
+    entry = encode_record(CHANNEL, record)
+    assert unpack_with(RECORD, entry.body, MAX_RECORD) == record
