@@ -21,12 +21,15 @@ from hypothesis.stateful import (
 )
 
 from channels.core import events as e, facts as f, views
+from channels.core.monitor import agreed_margins
+from channels.core.notices import BelowMaintenance, CollateralCalled, CollateralCallRefused, MarginRestored
 from channels.core.phases import Phase
 from channels.errors import RuleViolation
 from channels.model import (
     Acknowledge,
     Agreed,
     Close,
+    CloseOut,
     Intent,
     Leg,
     Mark,
@@ -46,6 +49,8 @@ ROUNDS = 2 * settings().max_examples
 SIDES = st.sampled_from([0, 1])
 ACCEPT = b"\x07"
 """The number of an Accept on the wire, behind four bytes of length and one of msgpack."""
+CALL = b"\x0d"
+"""That of a CollateralCall."""
 LEGS = [
     Leg.call(ETH, EXPIRY, 2400, quantity=1),
     Leg.put(ETH, EXPIRY, 2200, quantity=1),
@@ -139,7 +144,12 @@ class TwoSides(RuleBasedStateMachine):
 
     fuses = st.sampled_from([None, None, None, None, 0, 1, 2, 3])
 
-    @rule(fuse=fuses, leg=st.sampled_from(LEGS), lots=st.sampled_from([-3, -1, 1, 2]), premium=st.integers(-20, 20))
+    @rule(
+        fuse=fuses,
+        leg=st.sampled_from(LEGS),
+        lots=st.sampled_from([-3, -1, 1, 2]),
+        premium=st.integers(-20, 20),
+    )
     def propose_a_trade(self, fuse: int | None, leg: Leg, lots: int, premium: int) -> None:
         if (side := self.holder()) is None:
             return
@@ -158,6 +168,27 @@ class TwoSides(RuleBasedStateMachine):
         marks = self.world.view(legs, self.world.now) if legs else None
         if self.propose(side, fuse, Mark(marks) if marks else Mark()):
             self.fired["mark"] += 1
+
+    @precondition(lambda self: self.holds_in(Phase.OPEN) and bool(self.holder().channel.book.legs))
+    @rule(fuse=fuses, payer=st.sampled_from(Party), marked=st.booleans())
+    def propose_a_close_out(self, fuse: int | None, payer: Party, marked: bool) -> None:
+        if (side := self.holder()) is None:
+            return
+        legs = side.channel.book.legs
+        marks = self.world.view(legs, self.world.now) if legs and marked else None
+        if self.propose(side, fuse, *((Mark(marks),) if marks else ()), CloseOut(payer)):
+            self.fired["close-out"] += 1
+
+    def callers(self) -> list[Side]:
+        return [side for side in self.world.sides if views.collateral_due(side.channel)]
+
+    @precondition(lambda self: bool(self.callers()))
+    @rule(fuse=fuses)
+    def ask_for_collateral(self, fuse: int | None) -> None:
+        for side in self.callers():
+            if self.attempt(side, fuse, lambda side=side: self.world.act(side, e.CollateralWanted())):  # type: ignore[misc]
+                assert views.collateral_due(side.channel) == 0
+                self.fired["collateral asked"] += 1
 
     @rule(fuse=fuses, tokens=st.sampled_from([1, 50, 9_000]))
     def propose_a_withdrawal(self, fuse: int | None, tokens: int) -> None:
@@ -255,7 +286,17 @@ class TwoSides(RuleBasedStateMachine):
             self.world.feed(side, frame)
             self.fired["old accept"] += 1
 
-    @rule(percent=st.sampled_from([99, 100, 102]))
+    def calls(self) -> list[tuple[Side, bytes]]:
+        return [(side, frame) for side, frame in self.world.history if frame[5:6] == CALL]
+
+    @precondition(lambda self: self.world.connected and bool(self.calls()))
+    @rule(data=st.data())
+    def an_old_call_comes_again(self, data: st.DataObject) -> None:
+        side, frame = data.draw(st.sampled_from(self.calls()))
+        self.world.feed(side, frame)
+        self.fired["old call"] += 1
+
+    @rule(percent=st.sampled_from([99, 100, 102, 112]))
     def the_market_moves(self, percent: int) -> None:
         """By more than a peer's mark may be off, if it is on the way."""
         self.world.spot = str(2300 * percent // 100)
@@ -349,6 +390,13 @@ class TwoSides(RuleBasedStateMachine):
             channel = side.channel
             assert not side.hangups, f"an honest peer was hung up on: {side.hangups[0].error}"
             assert not channel.frozen
+            told = [n for n in side.notices if isinstance(n, BelowMaintenance | MarginRestored)]
+            if told and told[-1].version == channel.base_version:
+                below = agreed_margins(channel)[told[-1].party].is_breach
+                assert below is isinstance(told[-1], BelowMaintenance), "a notice says what the agreed state does not"
+            assert not any(isinstance(n, CollateralCallRefused) for n in side.notices), "an honest call is refused"
+            calls = [n.version for n in side.notices if isinstance(n, CollateralCalled) and n.party is channel.me]
+            assert calls == sorted(calls)
             assert channel.version >= side.held, "what both signed is lost"
             assert channel.signed == max(side.signed, default=0)
             if self.steps % 8 == 0:
@@ -378,6 +426,10 @@ class TwoSides(RuleBasedStateMachine):
             assert durable(replayed(side)) == durable(side.channel)
         assert one.chain.pot == sum(self.chain.deposits) - sum(self.chain.paid)
         self.fired[f"ended {one.phase.value}"] += 1
+        for side in self.world.sides:
+            told = [n for n in side.notices if isinstance(n, CollateralCalled) and n.party is side.me]
+            self.fired["collateral told"] += len(told)
+            self.fired["below maintenance"] += sum(isinstance(n, BelowMaintenance) for n in side.notices)
         if one.phase is Phase.OPEN and one.bar is None:
             # Life goes on: whoever wants to propose can.
             legs = one.book.legs
@@ -387,11 +439,23 @@ class TwoSides(RuleBasedStateMachine):
             assert self.world.agreed.version >= one.version + 2
 
 
+class Underwater(TwoSides):
+    """The same, and Alice is short twenty calls in a market that has run: she lacks margin from the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        world = self.world
+        world.propose(world.alice, world.trade((LEGS[0].times(-20),)))
+        world.spot = str(2300 * 112 // 100)
+        world.propose(world.alice, world.mark())
+
+
 RULES = frozenset(
     {
         "killed", "trade", "mark", "withdraw", "housekeeping", "close", "reopen", "delivered", "settled", "dropped",
         "connected", "restarted", "deposit", "challenge", "closed", "reopened", "heard", "turn wanted", "turn spared",
-        "old accept", "ended open", "ended disputed", "ended settling", "ended closed",
+        "old accept", "close-out", "collateral asked", "collateral told", "old call",
+        "ended open", "ended disputed", "ended settling", "ended closed",
     }
 )  # fmt: skip
 """Each must have happened, or the laws were not put to the test."""
@@ -401,7 +465,8 @@ def test_two_honest_sides_agree_whatever_the_network_does() -> None:
     TwoSides.fired.clear()
     silent = RULES
     for _ in range(6):
-        run_state_machine_as_test(TwoSides, settings=settings(stateful_step_count=60, max_examples=ROUNDS))  # type: ignore[no-untyped-call]
+        for machine, rounds in ((TwoSides, ROUNDS), (Underwater, ROUNDS // 3)):
+            run_state_machine_as_test(machine, settings=settings(stateful_step_count=60, max_examples=rounds))  # type: ignore[no-untyped-call]
         silent = RULES - {name for name, times in TwoSides.fired.items() if times}
         if not silent:
             return
@@ -419,6 +484,7 @@ def test_the_laws_notice_a_signature_that_leaves_before_it_is_durable() -> None:
     raise AssertionError("a proposal left before its record")
 
 
-def test_accepts_are_told_by_their_number() -> None:
-    """The rule above that repeats an Accept finds it by its byte on the wire."""
+def test_accepts_and_calls_are_told_by_their_number() -> None:
+    """The rules above that repeat an Accept or a CollateralCall find it by its byte on the wire."""
     assert Session.to_bytes(m.Accept(Joined().id, 1, bytes(65)))[5:6] == ACCEPT
+    assert Session.to_bytes(m.CollateralCall(Joined().id, 1, 5))[5:6] == CALL
