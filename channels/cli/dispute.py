@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     signer = _signer(arguments.key_file)
     with _opened(arguments.store) as store:
-        return _dispute(arguments, store, _chosen(store, arguments.channel), signer)
+        return _dispute(arguments, store, chosen_channel(store, arguments.channel), signer)
 
 
 def _dispute(arguments: argparse.Namespace, store: Store, channel: ChannelId, signer: Signer) -> int:
@@ -171,7 +171,7 @@ class _opened:  # noqa: N801  # used as a function: `with _opened(path) as store
         self._store.close()
 
 
-def _chosen(store: Store, wanted: str | None) -> ChannelId:
+def chosen_channel(store: Store, wanted: str | None) -> ChannelId:
     """Return the channel that is meant: the only one, or the one whose id begins with `wanted`."""
     channels = store.channels()
     digits = (wanted or "").strip().lower().removeprefix("0x")

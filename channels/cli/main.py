@@ -23,6 +23,7 @@ _EPILOG = """\
 start with:
   channels demo                          two parties trade, disagree and are paid, on a chain in this process
   channels demo --scenario cooperative   the same, ending in agreement
+  channels margin STORE                  what a channel's positions need, and when its money is free
   channels VERB --help                   what a verb takes
 """
 

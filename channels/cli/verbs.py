@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Protocol, cast
 
-VERBS = (".demo.verb", ".dispute")
+VERBS = (".demo.verb", ".margin", ".dispute")
 """Modules of the verbs, relative to this package."""
 
 

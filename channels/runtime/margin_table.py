@@ -197,7 +197,8 @@ class MarginTable:
             f"  terms     challenge {span(terms.challenge_period)}, cure {span(terms.cure_period)},"
             f" grace {span(terms.grace)}, a spot counts for {span(terms.spot_max_age)}"
         )
-        yield f"            price source {terms.source}, margin policy 0x{terms.policy.hex()[:16]}…"
+        yield f"            price source {terms.source}"
+        yield f"            margin policy 0x{terms.policy.hex()}"
         if terms.engine == ZERO_ADDRESS:
             yield "            no risk engine: margin binds both nodes, the contract does not enforce it"
         else:
@@ -280,7 +281,6 @@ def utc(at: int) -> str:
 
 def span(seconds: int) -> str:
     """Return a length of time in its largest whole unit."""
-    for unit, name in ((SECONDS_PER_DAY, "day"), (3_600, "hour"), (60, "minute")):
-        if seconds >= unit and seconds % unit == 0:
-            return f"{seconds // unit} {name}{'' if seconds == unit else 's'}"
-    return f"{seconds} seconds"
+    units = ((SECONDS_PER_DAY, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+    unit, name = next(pair for pair in units if seconds % pair[0] == 0)
+    return f"{seconds // unit} {name}{'' if seconds == unit else 's'}"
