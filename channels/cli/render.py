@@ -18,10 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..model import Book, Leg, Marks, Operation, Party, Terms, Trade
+from ..risk import Explanation
 from ..risk.report import MarginReport
 from ..risk.valuation import positions, tokens_down
 from ..runtime.confirmation import Confirmation
-from ..units import show
+from ..units import WAD, show
 
 WIDTH = 100
 """Nothing is wider, so that a story pasted into a mail stays what it is."""
@@ -253,6 +254,22 @@ def margin_table(reports: Iterable[MarginReport], names: Names) -> Sheet:
             *(money(amount, one) for amount in (report.equity, report.initial_margin, report.maintenance_margin)),
             Text("-" if ratio is None else percent(ratio, 0), style=style),
         )
+    return table
+
+
+def worst_table(explained: Iterable[Explanation], names: Names, decimals: int) -> Sheet:
+    """Return the worst scenario of each party, a column each, split by Greek to the token's last unit."""
+    split = list(explained)
+    table = Sheet("worst scenario", *(names[row.party] for row in split), left=("worst scenario",))
+    moves = [row.scenario.spot_factor - WAD for row in split]
+    signs = ["+" if move > 0 else "" for move in moves]
+    spots = [price(row.shocked_spot) for row in split]
+    table.add_row("spot", *(f"{to} ({sign}{percent(by)})" for to, sign, by in zip(spots, signs, moves, strict=True)))
+    table.add_row("volatility", *(row.scenario.vol_shock.name.lower() for row in split))
+    for line, _ in split[0].lines if split else ():
+        if line != "damping" or any(row.damping for row in split):
+            table.add_row(line, *(money(dict(row.lines)[line], decimals, decimals) for row in split))
+    table.add_row("together", *(money(row.pnl, decimals, decimals) for row in split))
     return table
 
 

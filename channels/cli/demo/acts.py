@@ -10,7 +10,8 @@ from typing import Any
 from ...core.phases import Phase
 from ...core.rules import reports
 from ...errors import InvariantBroken, MarginShortfall
-from ...model import Agreed, Book, Leg
+from ...model import Agreed, Book, Leg, Party
+from ...risk import explain
 from ...risk.margin import margin
 from ...risk.valuation import value
 from ...runtime.confirmation import Confirmation
@@ -26,6 +27,7 @@ from ..render import (
     period,
     price,
     terms_panel,
+    worst_table,
 )
 from .narrator import Narrator
 from .stage import DECIMALS, SYMBOL, UNIT, Player, Stage
@@ -183,6 +185,19 @@ async def mark(stage: Stage, tell: Narrator, hours: int) -> None:
     await _confirmed(stage, stage.bob, confirmation.version)
     change = wad((stage.market.spot(stage.local.now) / before - 1).quantize(before))
     show_mark(stage, tell, f" ({'+' if change > 0 else ''}{percent(change)})")
+
+
+def show_worst(stage: Stage, tell: Narrator) -> None:
+    """Show what the scan part of each party's margin is made of, at the agreed marks."""
+    channel = stage.alice.channel.state
+    split = [explain(channel.book, party, DECIMALS, channel.policy)[0] for party in Party]
+    tell.gap()
+    tell.say(
+        f"The scenario that would cost each of them most, by Greek, in {SYMBOL}. The residual is what revaluing every"
+        " leg adds to delta, gamma, vega, volga, theta and the cross term: the lines sum to the loss exactly."
+    )
+    tell.gap()
+    tell.show(worst_table(split, stage.names, DECIMALS))
 
 
 async def refused_trade(stage: Stage, tell: Narrator, series: Series) -> None:

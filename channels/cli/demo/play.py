@@ -135,6 +135,7 @@ async def _until_the_low(stage: Stage, stack: AsyncExitStack, tell: Narrator, **
             await acts.mark(stage, tell, hours)
         if hours == acts.REFUSED_AT:
             await acts.refused_trade(stage, tell, series)
+    acts.show_worst(stage, tell)
 
 
 _SCENARIOS = {"dispute": _dispute, "cooperative": _cooperative, "no-show": _no_show}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
+from decimal import Decimal
 
 import pytest
 from rich.console import Console, RenderableType
 
 from channels.cli import render
-from channels.model import Party, Trade
+from channels.model import Leg, Party, Trade
+from channels.risk import explain
 from channels.risk.margin import margin
 from channels.runtime.confirmation import Confirmation
+from channels.units import WAD
 from tests import roles
 
 NAMES = ("alice", "bob")
@@ -69,6 +73,21 @@ def test_margin_shows_greeks_and_requirement_of_both() -> None:
     assert render.money(reports[0].initial_margin, 6) in shown
     assert render.money(reports[1].maintenance_margin, 6) in shown
     assert render.show(reports[0].greeks[0].theta_per_day, 18, 2) in shown
+
+
+def test_the_worst_scenario_adds_up_on_paper() -> None:
+    for held in (roles.book(), roles.book((Leg.call(roles.ETH, roles.EXPIRY, 3900, quantity=-10),))):
+        split = [explain(held, party, 6)[0] for party in (0, 1)]
+        shown = text(render.worst_table(split, NAMES, 6), 60)
+        amounts = [
+            [Decimal(cell.replace(",", "")) for cell in line.split()[-2:]]
+            for line in shown.splitlines()
+            if re.search(r"\.\d{6}$", line)
+        ]
+        *lines, together = amounts
+        for party in (0, 1):
+            assert sum(line[party] for line in lines) == together[party] == -Decimal(split[party].loss) / roles.UNIT
+        assert ("damping" in shown) == (split[0].scenario.damping != WAD)
 
 
 def test_without_positions_there_is_no_ratio() -> None:
