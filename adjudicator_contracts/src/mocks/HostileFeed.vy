@@ -4,11 +4,12 @@
 @title HostileFeed
 @license MIT
 @notice An AggregatorV3 feed in every way but an honest one.
-@dev Every round exists in every mode, unless said otherwise. Round n of phase 1 is dated `origin + n`. Modes: 0 is honest, 1 reverts, 2 eats all its
-     gas, 3 answers zeros, 4 answers four words, 5 answers far more than was asked, 6 answers ones only, 7 answers another price each
-     second, 8 calls back before it answers, and says 1 if anybody listened, 9 speaks of another round, 10 answers a negative price,
-     11 answers from the future, 12 dates later rounds earlier, 13 reverts with a very long reason, 14 dates all rounds alike,
-     15 answers a price beyond the bounds, 16 is in a phase beyond reach, 17 dates rounds before time began, 18 answers from an earlier round.
+@dev Round n of phase 1 exists and is dated `origin + n`, for n up to `count`, unless a mode says otherwise: 0 is honest, 1 reverts,
+     2 eats all its gas, 3 answers zeros, 4 answers four words, 5 answers far more than was asked, 6 answers ones only,
+     7 answers another price each second, 8 calls back before it answers, and says 1 if anybody listened, 9 speaks of another
+     round, 10 answers a negative price, 11 answers from the future, 12 dates later rounds earlier, 13 reverts with a very long
+     reason, 14 dates all rounds alike, 15 answers a price beyond the bounds, 16 is in a phase beyond reach, 17 dates rounds
+     before time began, 18 answers from an earlier round, 19 has a price without a date.
 """
 
 mode: public(uint256)
@@ -97,7 +98,8 @@ def _answer(mode: uint256, round_id: uint256) -> Bytes[20000]:
     if mode == 4:
         return abi_encode(round_id, self.price, self.origin, self.origin)
     if mode == 6:
-        return abi_encode(max_value(uint256), max_value(uint256), max_value(uint256), max_value(uint256), max_value(uint256))
+        ones: uint256 = max_value(uint256)
+        return abi_encode(ones, ones, ones, ones, ones)
     if mode == 13:
         raw_revert(abi_encode(long))
     id: uint256 = round_id
@@ -132,6 +134,8 @@ def _answer(mode: uint256, round_id: uint256) -> Bytes[20000]:
         time = 1
     if mode == 18:
         answered -= 1
+    if mode == 19:
+        time = 0
     if mode == 5:
         long[0] = id
         long[1] = price

@@ -101,6 +101,6 @@ def getRoundData(round_id: uint80) -> (uint80, int256, uint256, uint256, uint80)
 @view
 def _round(round_id: uint256) -> (uint80, int256, uint256, uint256, uint80):
     said: Answer = self.answers[round_id]
-    assert said.updated != 0 or not self.reverts, "No data present"
+    assert said.updated != 0 or not self.reverts, "feed: no data present"
     id: uint80 = convert(round_id, uint80)
     return id, said.answer, said.updated, said.updated, convert(said.answered_in, uint80)
