@@ -311,7 +311,7 @@ class TurnOutOfOrder(RuleViolation):
 
 @dataclass(eq=False)
 class OutstandingProposal(RuleViolation):
-    """A half-signed trade, withdrawal, close or reopen is not superseded yet."""
+    """A half-signed trade, withdrawal, close-out, close or reopen is not superseded yet."""
 
     version: int
     code: ClassVar[str] = "proposal: outstanding"

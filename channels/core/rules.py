@@ -142,7 +142,7 @@ def _check_version(channel: Channel, version: int, proposer: Party) -> None:
 
 
 def check_exclusive(channel: Channel) -> None:
-    """Raise OutstandingProposal while a half-signed trade, withdrawal, close or reopen of ours is not superseded."""
+    """Raise OutstandingProposal while a half-signed exclusive operation of ours is not superseded."""
     for out in channel.outstanding:
         if any(isinstance(op, EXCLUSIVE) for op in out.operations) and out.version > channel.version:
             expired_close = out.half.state.valid_until and out.half.state.valid_until < channel.chain.time
