@@ -1,7 +1,9 @@
 """`ChainlinkPriceSource`: what it is deployed with, its spot, and an expiry settled at the first round."""
 
+import eth_abi
 import pytest
 
+from adjudicator_contracts import artifact
 from tests.contracts.encoding import BTC, ETH, NOWHERE, WAD
 from tests.contracts.evm import STRANGER, Chain
 from tests.contracts.refusals import refused
@@ -32,6 +34,18 @@ def test_what_it_was_deployed_with_can_be_read_back() -> None:
     assert source.call("feeds") == tuple(
         (*listing, decimals) for listing, decimals in zip(listings, (8, 18), strict=True)
     )
+
+
+def test_feeds_and_window_are_read_from_the_deployed_code() -> None:
+    """What a node checks before it names a source in its terms: the artifact's code with these immutables."""
+    desk = Desk(30 * MINUTE, max_age=DAY)
+    shipped = artifact("ChainlinkPriceSource")
+    code = desk.chain.code(desk.source.address)[:-33]  # without the padding of revm
+    assert shipped.matches(code)
+    assert int.from_bytes(shipped.immutable(code, "WINDOW"), "big") == 30 * MINUTE
+    listed = eth_abi.encode(["bytes32", "address", "uint256", "uint256"], [ETH, desk.feed.address, DAY, DECIMALS])
+    feeds = shipped.immutable(code, "FEEDS")
+    assert (int.from_bytes(feeds[:32], "big"), feeds[32:160]) == (1, listed)
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,7 @@ def _next(feed: address, round_id: uint256, decimals: uint256) -> rounds.Round:
     for i: uint256 in range(MAX_GAP):
         found: rounds.Round = rounds._read(feed, round_id + 1 + i, decimals)
         if found.price != 0:
-            # Looking past the largest id of a phase carries into the next one.
-            return found if rounds._phase(found.id) == rounds._phase(round_id) else empty(rounds.Round)
+            return found
     return empty(rounds.Round)
 
 
