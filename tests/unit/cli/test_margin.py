@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from channels.cli import main as command
-from channels.core.facts import ClosedSeen, DepositSeen, PaymentSeen
+from channels.core.facts import ClosedSeen, DepositSeen, PaymentSeen, RegisteredSeen
 from channels.core.records import ChainSaid, Opened, StateAgreed, TermsAccepted
-from channels.model import EMPTY_BOOK, Book, Leg, Party, Terms
+from channels.model import EMPTY_BOOK, Book, ChannelId, Leg, Party, Terms
 from channels.risk import DEFAULT_POLICY, explain, liquidation_bands, margin
 from channels.store import SqliteStore
 from channels.units import WAD, show
@@ -115,6 +115,7 @@ def test_what_if_at_another_price_and_time(store: Path, said: Any) -> None:
             assert [p["worst"][0]["loss"] for p in found["parties"]] == [r.worst[0].loss for r in expected]
             assert [p["liquidation"] for p in found["parties"]] == [None, None]
             assert found["exit"]["deadline"] == at + TERMS.challenge_period
+    assert json.loads(said(store, "--json", "--no-bands", "--at", "0"))["time"] == NOW, "never before the marks"
     shown = said(store, "--no-bands", "--spot", "2100")
     assert "WHAT IF: both agreed on 2024-01-05 08:00:00 UTC, ETH/USD 2,300.00" in shown
     assert "below maintenance from" not in shown
@@ -134,6 +135,9 @@ def test_a_channel_is_chosen_by_its_first_digits(tmp_path: Path, said: Any) -> N
     path = write(tmp_path / "two.sqlite", (TERMS, BOOK), (other, EMPTY_BOOK))
     wanted = other.channel_id(roles.DEPLOYMENT).hex()
     assert "no positions: cash alone" in said(path, "--channel", "0x" + wanted[:12])
+    assert "the last option expires" not in said(path, "--channel", wanted) and "PAID" in said(
+        path, "--channel", wanted
+    )
     assert "2 channels match" in said(path, status=1)
     assert "no channel 0xzz" in said(path, "--channel", "0xzz", status=1)
 
@@ -142,6 +146,25 @@ def test_the_peers_store_shows_the_other_side(tmp_path: Path, said: Any) -> None
     path = write(tmp_path / "bob.sqlite", (TERMS, BOOK), me=Party.ONE)
     shown = said(path, "--no-bands")
     assert shown.index("the peer (party 0)") < shown.index("we (party 1)")
+
+
+def test_a_dispute_is_seen_at_the_time_that_is_asked_for(store: Path, said: Any) -> None:
+    journal = SqliteStore.open(store)
+    channel = TERMS.channel_id(roles.DEPLOYMENT)
+    registered = roles.state(BOOK, channel=channel)
+    journal.append(channel, [ChainSaid(RegisteredSeen(registered, NOW + 600))])
+    journal.close()
+    for at, phase in ((NOW + 599, "disputed"), (NOW + 600, "settling")):
+        found = json.loads(said(store, "--json", "--no-bands", "--at", str(at)))
+        assert (found["phase"], found["exit"]["deadline"]) == (phase, NOW + 600)
+
+
+def test_it_leaves_the_store_to_its_node(store: Path, said: Any) -> None:
+    before = store.read_bytes()
+    said(store, "--no-bands")
+    said(store, "--channel", "ff", status=1)
+    SqliteStore.open(store).close()
+    assert store.read_bytes() == before
 
 
 def test_several_underlyings_are_named(tmp_path: Path, said: Any) -> None:
@@ -186,6 +209,11 @@ def test_a_store_that_cannot_be_shown_is_one_line(tmp_path: Path, said: Any) -> 
     assert "there is no channel in this store" in said(empty, status=1)
     strange = write(tmp_path / "strange.sqlite", (roles.TERMS, BOOK))
     assert "the margin policy" in said(strange, status=1)
+    mixed = tmp_path / "mixed.sqlite"
+    journal = SqliteStore.open(mixed)
+    journal.append(ChannelId(b"\x07" * 32), [Opened(roles.DEPLOYMENT, TERMS, Party.ZERO, True)])
+    journal.close()
+    assert "does not have the terms of that id" in said(mixed, status=1)
     closed = write(tmp_path / "closed.sqlite", (TERMS, BOOK), closed=True)
     assert "it is paid, nothing is margined any more" in said(closed, status=1)
 
