@@ -12,41 +12,20 @@ from typing import Any
 import pytest
 
 from channels.cli import main as command
-from channels.core.facts import ClosedSeen, DepositSeen, PaymentSeen, RegisteredSeen
-from channels.core.records import ChainSaid, Opened, StateAgreed, TermsAccepted
-from channels.model import EMPTY_BOOK, Book, ChannelId, Leg, Party, Terms
-from channels.risk import DEFAULT_POLICY, explain, liquidation_bands, margin
+from channels.core.facts import DepositSeen, PaymentSeen, RegisteredSeen
+from channels.core.records import ChainSaid, Opened
+from channels.model import EMPTY_BOOK, ChannelId, Leg, Party
+from channels.risk import explain, liquidation_bands, margin
 from channels.store import SqliteStore
 from channels.units import WAD, show
-from tests import roles
+from tests import margin_example, roles
+from tests.margin_example import CASH, TERMS, write
 from tests.roles import BTC, DAY, ETH, EXPIRY, LATER, NOW, UNIT
-
-TERMS = replace(roles.TERMS, policy=DEFAULT_POLICY.hash)
-CASH = (10_000 * UNIT, 5_000 * UNIT)
 
 
 @pytest.fixture(autouse=True)
 def untouched_logging(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "_quiet_logging", lambda: None)
-
-
-def write(path: Path, *channels: tuple[Terms, Book], me: Party = Party.ZERO, closed: bool = False) -> Path:
-    """A node's store with these channels, deposits and one agreed state each."""
-    store = SqliteStore.open(path)
-    for terms, held in channels:
-        channel = terms.channel_id(roles.DEPLOYMENT)
-        store.append(
-            channel,
-            [
-                Opened(roles.DEPLOYMENT, terms, me, True),
-                TermsAccepted(),
-                *(ChainSaid(DepositSeen(party, CASH[party])) for party in Party),
-                StateAgreed(roles.agreed(held, channel=channel), ()),
-                *([ChainSaid(ClosedSeen(CASH))] if closed else []),
-            ],
-        )
-    store.close()
-    return path
 
 
 BOOK = roles.book((*roles.condor(), Leg.call(ETH, LATER, 2300, quantity=-3)))
@@ -239,3 +218,12 @@ def test_money_on_its_way_is_told_apart(tmp_path: Path, said: Any) -> None:
     shown = said(path, "--no-bands")
     assert "16,999.000000 in the contract" in shown
     assert "1,999.000000 of it is not in the cash above" in shown
+
+
+def test_the_page_shows_what_the_command_prints(tmp_path: Path, said: Any) -> None:
+    """After a change of the table or the default policy: python -m tests.margin_example --update."""
+    path = write(tmp_path / "alice.sqlite", (TERMS, margin_example.STRANGLE))
+    printed = said(path, "--at", str(margin_example.AT))
+    shown = margin_example.PAGE.read_text("utf-8")
+    assert f"--at {margin_example.AT}\n" in shown
+    assert margin_example.BEGIN + printed + margin_example.END in shown
