@@ -12,41 +12,32 @@
 """
 
 from interfaces import IAdjudicator
+from modules import engine
 from modules import errors
 from modules import ledger
+from modules import margin_calls
 from modules import payoff
-from modules import prices
+from modules import pins
 from modules import signatures
 from modules import state_hash
 from modules import state_rules
 from modules import status as life
 from modules import terms_rules
 from modules import tokens
+from modules import vault
 
 implements: IAdjudicator
 
-# Origins of a pinned price.
-FROM_SETTLEMENT: constant(uint8) = 0
-FROM_SPOT: constant(uint8) = 1
-FROM_BOOK: constant(uint8) = 2
+initializes: vault
+initializes: pins
+initializes: engine[pins := pins]
 
-# Where the price of an expired leg is looked up.
-struct PriceKey:
-    channel: bytes32
-    underlying: bytes32
-    expiry: uint64
+exports: (vault.claim, vault.push, vault.claimable, pins.pinned)
 
 # channel -> packed `status.Slot`
 slots: HashMap[bytes32, uint256]
 # channel -> struct hash of the registered state
 registered: HashMap[bytes32, bytes32]
-# channel -> cumulative deposits and payments, each packed as `ledger` says
-deposits: HashMap[bytes32, uint256]
-payments: HashMap[bytes32, uint256]
-# keccak256(abi.encode(PriceKey)) -> pinned price
-pins: HashMap[bytes32, uint256]
-# token -> owner -> what failed pushes left behind
-deferred: HashMap[address, HashMap[address, uint256]]
 
 
 # ── Money in ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -57,22 +48,18 @@ def deposit(terms: IAdjudicator.Terms, party: uint8, amount: uint256):
     """
     @notice See `IAdjudicator.deposit`.
     """
-    channel: bytes32 = state_hash._channel(terms)
-    errors._require(life._unpack(self.slots[channel]).closed == 0, "adjudicator: closed")
-    errors._require(party < 2, "adjudicator: no such party")
-    errors._require(amount != 0, "adjudicator: zero amount")
-    before: uint256 = self.deposits[channel]
-    if before == 0:
-        terms_rules._check_new(terms)
+    self._deposit(terms, party, amount)
 
-    totals: uint256[2] = ledger._unpack(before, 0).deposits
-    # Room is positive, so an amount beyond every bound cannot wrap around it.
-    errors._require(amount < state_rules.LIMIT - totals[party], "adjudicator: deposit too large")
-    totals[party] += amount
 
-    self.deposits[channel] = ledger._pack(totals)
-    log IAdjudicator.Deposited(channel=channel, party=party, amount=amount, total=totals[party])
-    tokens._pull(convert(terms.token, address), msg.sender, amount)
+@external
+def deposit_with_permit(
+    terms: IAdjudicator.Terms, party: uint8, amount: uint256, deadline: uint256, v: uint8, r: bytes32, s: bytes32
+):
+    """
+    @notice See `IAdjudicator.deposit_with_permit`.
+    """
+    tokens._try_permit(convert(terms.token, address), msg.sender, amount, deadline, v, r, s)
+    self._deposit(terms, party, amount)
 
 
 # ── States ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -86,21 +73,21 @@ def checkpoint(terms: IAdjudicator.Terms, state: IAdjudicator.State, sig0: Bytes
     channel: bytes32 = state_hash._channel(terms)
     slot: life.Slot = self._live_slot(channel, terms)
     state_digest: bytes32 = self._require_agreed(channel, terms, slot, state, sig0, sig1)
-    book: ledger.Ledger = self._ledger(channel)
+    money: ledger.Ledger = vault._ledger(channel)
     if slot.deadline == 0:
-        errors._require(state.intent == state_rules.OPERATE, "adjudicator: only an operate state while open")
+        errors._require(state.intent == state_rules.OPERATE, "adjudicator: operate states only")
+        slot.calls = margin_calls._disarmed(slot.calls)
     else:
-        errors._require(state.intent == state_rules.REOPEN, "adjudicator: only a reopen ends a dispute")
+        errors._require(state.intent == state_rules.REOPEN, "adjudicator: not a reopen state")
         errors._require(
-            book.paid[0] <= state.withdrawal0
-            and book.paid[1] <= state.withdrawal1,
-            "adjudicator: reopen misses a payment",
+            money.paid[0] <= state.withdrawal0 and money.paid[1] <= state.withdrawal1,
+            "adjudicator: misses a payment",
         )
         slot.deadline = 0
-        slot.cure_deadline_0 = 0
-        slot.cure_deadline_1 = 0
+        slot.calls = [0, 0]
 
-    self._register(channel, terms, slot, state, state_digest, book)
+    self._register(channel, slot, state, state_digest)
+    vault._pay_due(channel, terms, money, ledger._withdrawals_due(state, money))
 
 
 @external
@@ -116,12 +103,14 @@ def challenge(terms: IAdjudicator.Terms, state: IAdjudicator.State, sig0: Bytes[
     else:
         errors._require(block.timestamp < slot.deadline, "adjudicator: deadline passed")
     if slot.deadline != 0 or self.registered[channel] != state_digest:
-        self._require_agreed(channel, terms, slot, state, sig0, sig1)
-        errors._require(state.intent == state_rules.OPERATE, "adjudicator: only an operate state in a challenge")
+        self._require_operate(channel, terms, slot, state, sig0, sig1)
+        slot.calls = margin_calls._disarmed(slot.calls)
     if slot.deadline == 0:
         slot.deadline = block.timestamp + terms.challenge_period
+    money: ledger.Ledger = vault._ledger(channel)
 
-    self._register(channel, terms, slot, state, state_digest, self._ledger(channel))
+    self._register(channel, slot, state, state_digest)
+    vault._pay_due(channel, terms, money, ledger._withdrawals_due(state, money))
 
 
 @external
@@ -131,14 +120,14 @@ def challenge_unsigned(terms: IAdjudicator.Terms):
     """
     channel: bytes32 = state_hash._channel(terms)
     slot: life.Slot = self._live_slot(channel, terms)
-    errors._require(slot.version == 0 and slot.deadline == 0, "adjudicator: something is registered")
+    errors._require(slot.version == 0 and slot.deadline == 0, "adjudicator: already registered")
     self._require_side(terms)
 
     nothing: IAdjudicator.State = empty(IAdjudicator.State)
     nothing.channel = channel
     slot.deadline = block.timestamp + terms.challenge_period
 
-    self._register(channel, terms, slot, nothing, state_hash._state(nothing), self._ledger(channel))
+    self._register(channel, slot, nothing, state_hash._state(nothing))
 
 
 @external
@@ -152,6 +141,128 @@ def close(terms: IAdjudicator.Terms, state: IAdjudicator.State, sig0: Bytes[65],
     errors._require(state.intent == state_rules.CLOSE, "adjudicator: not a close state")
 
     self._close(channel, terms, slot, state, 0)
+
+
+# ── Margin ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@external
+def margin_call(
+    terms: IAdjudicator.Terms,
+    state: IAdjudicator.State,
+    sig0: Bytes[65],
+    sig1: Bytes[65],
+    book: Bytes[7712],
+    party: uint8,
+    witness: DynArray[uint256, 4],
+):
+    """
+    @notice See `IAdjudicator.margin_call`.
+    """
+    channel: bytes32 = state_hash._channel(terms)
+    slot: life.Slot = self._live_slot(channel, terms)
+    self._require_other_side(terms, party)
+    state_digest: bytes32 = state_hash._state(state)
+    if self.registered[channel] != state_digest:
+        errors._require(life._phase(slot) != life.SETTLING, "adjudicator: deadline passed")
+        self._require_operate(channel, terms, slot, state, sig0, sig1)
+        slot.calls = margin_calls._disarmed(slot.calls)
+    stands: bool = margin_calls._stands(slot.calls[party], terms, state.book, book)
+    errors._require(not stands, "adjudicator: call pending")
+    # Margin is measured after the withdrawals that the state authorises: they are paid in the same breath.
+    money: ledger.Ledger = vault._ledger(channel)
+    due: uint256[2] = ledger._withdrawals_due(state, money)
+    left: ledger.Ledger = ledger._after(money, due)
+    engine._require_breach(
+        channel, terms, state.book, book, party, ledger._cash(state, left, party), witness, False
+    )
+    slot.calls[party] = margin_calls._made(slot.calls[party], terms.cure_period)
+
+    self._register(channel, slot, state, state_digest)
+    log IAdjudicator.Called(
+        channel=channel, party=party, deadline=convert(margin_calls._pending(slot.calls[party]), uint64)
+    )
+    vault._pay_due(channel, terms, money, due)
+
+
+@external
+def cure(terms: IAdjudicator.Terms, state: IAdjudicator.State, book: Bytes[7712], party: uint8):
+    """
+    @notice See `IAdjudicator.cure`.
+    """
+    channel: bytes32 = state_hash._channel(terms)
+    slot: life.Slot = self._live_slot(channel, terms)
+    self._require_party(party)
+    self._require_registered(channel, state)
+    errors._require(slot.calls[party] >= margin_calls.ARMED, "adjudicator: no call pending")
+    cash: int256 = ledger._cash(state, vault._ledger(channel), party)
+    excess: int256 = engine._excess(channel, terms, state.book, book, party, cash, False)
+    errors._require(excess >= 0, "adjudicator: not compliant")
+
+    slot.calls[party] = 0
+    self.slots[channel] = life._pack(slot)
+    log IAdjudicator.Cured(channel=channel, party=party)
+
+
+@external
+def liquidate(
+    terms: IAdjudicator.Terms,
+    state: IAdjudicator.State,
+    book: Bytes[7712],
+    party: uint8,
+    witness: DynArray[uint256, 4],
+):
+    """
+    @notice See `IAdjudicator.liquidate`.
+    """
+    channel: bytes32 = state_hash._channel(terms)
+    slot: life.Slot = self._live_slot(channel, terms)
+    self._require_other_side(terms, party)
+    self._require_registered(channel, state)
+    executable: bool = margin_calls._is_executable(slot.calls[party], terms, state.book, book)
+    errors._require(executable, "adjudicator: no executable call")
+    cash: int256 = ledger._cash(state, vault._ledger(channel), party)
+    value: int256 = 0
+    charge: int256 = 0
+    value, charge = engine._require_breach(channel, terms, state.book, book, party, cash, witness, True)
+    if margin_calls._is_executable(slot.calls[1 - party], terms, state.book, book):
+        # Both failed their calls: neither earns by being the first to say so.
+        charge = 0
+
+    log IAdjudicator.Liquidated(channel=channel, party=party, value0=value, charge=charge)
+    if party == 0:
+        charge = -charge
+    self._close(channel, terms, slot, state, value + charge)
+
+
+@external
+def release(
+    terms: IAdjudicator.Terms, state: IAdjudicator.State, book: Bytes[7712], party: uint8, amount: uint256
+):
+    """
+    @notice See `IAdjudicator.release`.
+    """
+    channel: bytes32 = state_hash._channel(terms)
+    slot: life.Slot = self._live_slot(channel, terms)
+    self._require_settling(slot)
+    self._require_party(party)
+    self._require_side_of(terms, party)
+    self._require_registered(channel, state)
+    errors._require(amount != 0, "adjudicator: zero amount")
+    money: ledger.Ledger = vault._ledger(channel)
+    cash: int256 = ledger._cash(state, money, party)
+    spare: int256 = engine._excess(channel, terms, state.book, book, party, cash, True)
+    # Gains that no expiry has realised stay: what secures them may be gone by then.
+    settled: int256 = pins._settled(channel, terms, state.book, book, True)
+    if party == 1:
+        settled = -settled
+    spare = min(spare, cash + payoff._token_units_down(settled, terms.decimals))
+    errors._require(amount < state_rules.LIMIT and convert(amount, int256) <= spare, "adjudicator: beyond the excess")
+    due: uint256[2] = [0, 0]
+    due[party] = amount
+
+    log IAdjudicator.Released(channel=channel, party=party, amount=amount)
+    vault._pay_due(channel, terms, money, due)
 
 
 # ── Prices ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -171,27 +282,8 @@ def pin(
     channel: bytes32 = state_hash._channel(terms)
     slot: life.Slot = self._live_slot(channel, terms)
     self._require_registered(channel, state)
-    contents: payoff.Book = self._open_book(state, book)
-    errors._require(payoff._contains(contents, underlying, convert(expiry, uint256)), "adjudicator: no such leg")
-    errors._require(block.timestamp >= convert(expiry, uint256), "adjudicator: not expired")
-    pin_key: bytes32 = self._pin_key(channel, underlying, expiry)
-    errors._require(self.pins[pin_key] == 0, "adjudicator: already pinned")
-
-    origin: uint8 = FROM_SETTLEMENT
-    # Checked above; unchecked here, because a code generator may put two checks in either order, and so their reasons.
-    since: uint256 = unsafe_sub(block.timestamp, convert(expiry, uint256))
-    grace: uint256 = terms.grace
-    price: uint256 = prices._settlement(convert(terms.source, address), underlying, expiry)
-    if price == 0 and since >= grace:
-        origin = FROM_SPOT
-        price = prices._fresh_spot(convert(terms.source, address), underlying, expiry, terms.spot_max_age)
-    if price == 0 and since >= 2 * grace and life._phase(slot) == life.SETTLING:
-        origin = FROM_BOOK
-        price = payoff._spot(contents, underlying)
-    errors._require(price != 0, "adjudicator: no price yet")
-
-    self.pins[pin_key] = price
-    log IAdjudicator.Pinned(channel=channel, underlying=underlying, expiry=expiry, price=price, origin=origin)
+    settling: bool = life._phase(slot) == life.SETTLING
+    pins._pin(channel, terms, state.book, book, underlying, convert(expiry, uint256), settling)
 
 
 # ── Money out ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -218,11 +310,11 @@ def pay(terms: IAdjudicator.Terms, state: IAdjudicator.State):
     channel: bytes32 = state_hash._channel(terms)
     self._live_slot(channel, terms)
     self._require_registered(channel, state)
-    book: ledger.Ledger = self._ledger(channel)
-    due: uint256[2] = ledger._withdrawals_due(state, book)
+    money: ledger.Ledger = vault._ledger(channel)
+    due: uint256[2] = ledger._withdrawals_due(state, money)
     errors._require(due[0] != 0 or due[1] != 0, "adjudicator: nothing due")
 
-    self._pay(channel, terms, book, due)
+    vault._pay_due(channel, terms, money, due)
 
 
 @external
@@ -235,34 +327,11 @@ def last_resort(terms: IAdjudicator.Terms, state: IAdjudicator.State):
     self._require_settling(slot)
     self._require_registered(channel, state)
     waiting: uint256 = terms.challenge_period + 2 * terms.grace
-    start: uint256 = max(terms.last_resort, slot.deadline) + waiting
-    errors._require(block.timestamp >= start, "adjudicator: too early")
+    errors._require(
+        block.timestamp >= max(terms.last_resort, slot.deadline) + waiting, "adjudicator: too early"
+    )
 
     self._close(channel, terms, slot, state, 0)
-
-
-@external
-def claim(token: address, owner: address):
-    """
-    @notice See `IAdjudicator.claim`.
-    """
-    amount: uint256 = self.deferred[token][owner]
-    errors._require(amount != 0, "adjudicator: nothing to claim")
-
-    self.deferred[token][owner] = 0
-    log IAdjudicator.Claimed(token=token, owner=owner, amount=amount)
-    tokens._transfer(token, owner, amount, msg.gas)
-
-
-@external
-@reentrant
-def push(token: address, owner: address, amount: uint256):
-    """
-    @notice See `IAdjudicator.push`.
-    """
-    errors._require(msg.sender == self, "adjudicator: only the adjudicator")
-
-    tokens._transfer(token, owner, amount, tokens.PUSH_GAS)
 
 
 # ── Views ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -293,25 +362,19 @@ def status(channel: bytes32) -> IAdjudicator.Status:
     @notice See `IAdjudicator.status`.
     """
     slot: life.Slot = life._unpack(self.slots[channel])
-    book: ledger.Ledger = self._ledger(channel)
+    money: ledger.Ledger = vault._ledger(channel)
     return IAdjudicator.Status(
         phase=life._phase(slot),
         version=convert(slot.version, uint64),
         deadline=convert(slot.deadline, uint64),
-        cure_deadlines=[convert(slot.cure_deadline_0, uint64), convert(slot.cure_deadline_1, uint64)],
+        cure_deadlines=[
+            convert(margin_calls._pending(slot.calls[0]), uint64),
+            convert(margin_calls._pending(slot.calls[1]), uint64),
+        ],
         registered=self.registered[channel],
-        deposits=book.deposits,
-        paid=book.paid,
+        deposits=money.deposits,
+        paid=money.paid,
     )
-
-
-@external
-@view
-def pinned(channel: bytes32, underlying: bytes32, expiry: uint64) -> uint256:
-    """
-    @notice See `IAdjudicator.pinned`.
-    """
-    return self.pins[self._pin_key(channel, underlying, expiry)]
 
 
 @external
@@ -320,9 +383,7 @@ def effective_settlement(terms: IAdjudicator.Terms, underlying: bytes32, expiry:
     """
     @notice See `IAdjudicator.effective_settlement`.
     """
-    if block.timestamp < convert(expiry, uint256):
-        return 0
-    return self._effective_settlement(state_hash._channel(terms), convert(terms.source, address), underlying, expiry)
+    return pins._settlement(state_hash._channel(terms), terms.source, underlying, convert(expiry, uint256))
 
 
 @external
@@ -335,16 +396,7 @@ def entitlements(
     """
     channel: bytes32 = state_hash._channel(terms)
     errors._require(state.channel == channel, "adjudicator: wrong channel")
-    return ledger._payouts(state, self._ledger(channel), self._payoff(channel, terms, state, book))
-
-
-@external
-@view
-def claimable(token: address, owner: address) -> uint256:
-    """
-    @notice See `IAdjudicator.claimable`.
-    """
-    return self.deferred[token][owner]
+    return ledger._payouts(state, vault._ledger(channel), self._payoff(channel, terms, state, book))
 
 
 # ── Require ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -373,12 +425,54 @@ def _require_settling(slot: life.Slot):
 
 
 @internal
+@pure
+def _require_party(party: uint8):
+    """
+    @notice There are two.
+    """
+    errors._require(party < 2, "adjudicator: no such party")
+
+
+@internal
+@view
+def _is_side(terms: IAdjudicator.Terms, party: uint8) -> bool:
+    """
+    @notice Whether the caller is `party`'s signer or owner.
+    """
+    caller: uint256 = convert(msg.sender, uint256)
+    if party == 0:
+        return caller == terms.signer0 or caller == terms.owner0
+    return caller == terms.signer1 or caller == terms.owner1
+
+
+@internal
 @view
 def _require_side(terms: IAdjudicator.Terms):
     """
     @notice The caller is a signer or an owner.
     """
-    errors._require(convert(msg.sender, uint256) in terms.signers or convert(msg.sender, uint256) in terms.owners, "adjudicator: not a side")
+    if not self._is_side(terms, 0):
+        self._require_side_of(terms, 1)
+
+
+@internal
+@view
+def _require_side_of(terms: IAdjudicator.Terms, party: uint8):
+    """
+    @notice The caller is `party`'s signer or owner.
+    """
+    is_side: bool = self._is_side(terms, party)
+    errors._require(is_side, "adjudicator: not a side")
+
+
+@internal
+@view
+def _require_other_side(terms: IAdjudicator.Terms, party: uint8):
+    """
+    @notice The caller is of the side that a margin call against `party` protects: nobody calls, or liquidates, itself.
+    """
+    self._require_party(party)
+    self._require_side_of(terms, 1 - party)
 
 
 @internal
@@ -400,9 +494,26 @@ def _require_agreed(
     state_rules._check(state)
     state_digest: bytes32 = state_hash._state(state)
     signed: bytes32 = state_hash._digest(state_digest)
-    signatures._check(terms.signers[0], signed, sig0)
-    signatures._check(terms.signers[1], signed, sig1)
+    signatures._check(terms.signer0, signed, sig0)
+    signatures._check(terms.signer1, signed, sig1)
     return state_digest
+
+
+@internal
+@view
+def _require_operate(
+    channel: bytes32,
+    terms: IAdjudicator.Terms,
+    slot: life.Slot,
+    state: IAdjudicator.State,
+    sig0: Bytes[65],
+    sig1: Bytes[65],
+):
+    """
+    @notice An agreed state, and an OPERATE one: what may be registered without ending anything.
+    """
+    self._require_agreed(channel, terms, slot, state, sig0, sig1)
+    errors._require(state.intent == state_rules.OPERATE, "adjudicator: operate states only")
 
 
 @internal
@@ -411,55 +522,10 @@ def _require_registered(channel: bytes32, state: IAdjudicator.State):
     """
     @notice `state` is exactly the registered one. Its channel is then this one: it was checked when it was registered.
     """
-    errors._require(self.registered[channel] == state_hash._state(state), "adjudicator: not the registered state")
+    errors._require(self.registered[channel] == state_hash._state(state), "adjudicator: not as registered")
 
 
 # ── Compute ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@internal
-@view
-def _ledger(channel: bytes32) -> ledger.Ledger:
-    """
-    @notice Cumulative deposits and payments.
-    """
-    return ledger._unpack(self.deposits[channel], self.payments[channel])
-
-
-@internal
-@pure
-def _open_book(state: IAdjudicator.State, book: Bytes[7712]) -> payoff.Book:
-    """
-    @notice The state's book, decoded. No book is the empty one.
-    """
-    name: bytes32 = empty(bytes32)
-    if len(book) != 0:
-        name = keccak256(book)
-    errors._require(state.book == name, "adjudicator: wrong book")
-    if name == empty(bytes32):
-        return empty(payoff.Book)
-    return payoff._decode(book)
-
-
-@internal
-@pure
-def _pin_key(channel: bytes32, underlying: bytes32, expiry: uint64) -> bytes32:
-    """
-    @notice Where the pinned price of an expiry lies.
-    """
-    return keccak256(abi_encode(PriceKey(channel=channel, underlying=underlying, expiry=expiry)))
-
-
-@internal
-@view
-def _effective_settlement(channel: bytes32, source: address, underlying: bytes32, expiry: uint64) -> uint256:
-    """
-    @notice The pinned price, else the source's, zero for neither. The expiry must have passed.
-    """
-    price: uint256 = self.pins[self._pin_key(channel, underlying, expiry)]
-    if price != 0:
-        return price
-    return prices._settlement(source, underlying, expiry)
 
 
 @internal
@@ -470,64 +536,44 @@ def _payoff(
     """
     @notice What the legs pay party 0, in token units. Every leg must have expired and have its price.
     """
-    total: int256 = 0
-    underlying: bytes32 = empty(bytes32)
-    expiry: uint256 = 0
-    price: uint256 = 0
-    contents: payoff.Book = self._open_book(state, book)
-    for leg: payoff.Leg in contents.legs:
-        # Legs are sorted, so each price is looked up once.
-        if price == 0 or leg.expiry != expiry or leg.underlying != underlying:
-            errors._require(block.timestamp >= leg.expiry, "adjudicator: live leg")
-            underlying = leg.underlying
-            expiry = leg.expiry
-            price = self._effective_settlement(channel, convert(terms.source, address), underlying, convert(expiry, uint64))
-            errors._require(price != 0, "adjudicator: no settlement price")
-        total += payoff._intrinsic(leg, price)
-    return payoff._token_units(total, terms.decimals)
+    settled: int256 = pins._settled(channel, terms, state.book, book, False)
+    return payoff._token_units(settled, terms.decimals)
 
 
 # ── Write, emit, call ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @internal
-def _register(
-    channel: bytes32,
-    terms: IAdjudicator.Terms,
-    slot: life.Slot,
-    state: IAdjudicator.State,
-    state_digest: bytes32,
-    book: ledger.Ledger,
-):
+def _deposit(terms: IAdjudicator.Terms, party: uint8, amount: uint256):
     """
-    @notice Make `state` the registered one and pay the withdrawals it authorises.
+    @notice Credit `amount` to `party` and pull it from the caller.
     """
-    due: uint256[2] = ledger._withdrawals_due(state, book)
+    channel: bytes32 = state_hash._channel(terms)
+    errors._require(life._unpack(self.slots[channel]).closed == 0, "adjudicator: closed")
+    self._require_party(party)
+    errors._require(amount != 0, "adjudicator: zero amount")
+    totals: uint256[2] = vault._deposits(channel)
+    if totals[0] | totals[1] == 0:
+        terms_rules._check_new(terms)
+    # Room is positive, so an amount beyond every bound cannot wrap around it.
+    errors._require(amount < state_rules.LIMIT - totals[party], "adjudicator: deposit too large")
+    totals[party] += amount
+
+    vault._credit(channel, totals)
+    log IAdjudicator.Deposited(channel=channel, party=party, amount=amount, total=totals[party])
+    tokens._pull(convert(terms.token, address), msg.sender, amount)
+
+
+@internal
+def _register(channel: bytes32, slot: life.Slot, state: IAdjudicator.State, state_digest: bytes32):
+    """
+    @notice Make `state` the registered one.
+    """
     slot.version = state.version
 
     self.slots[channel] = life._pack(slot)
     self.registered[channel] = state_digest
     log IAdjudicator.Registered(channel=channel, deadline=convert(slot.deadline, uint64), state=state)
-    if due[0] != 0 or due[1] != 0:
-        self._pay(channel, terms, book, due)
-
-
-@internal
-def _pay(channel: bytes32, terms: IAdjudicator.Terms, book: ledger.Ledger, due: uint256[2]):
-    """
-    @notice Book the withdrawals that are due, then push them.
-    """
-    book.paid[0] += due[0]
-    book.paid[1] += due[1]
-    # Holds by construction of `due`; asserted because both keys may be one person's and the other channels' money is here.
-    ledger._pot(book)
-
-    self.payments[channel] = ledger._pack(book.paid)
-    for i: uint256 in range(2):
-        if due[i] != 0:
-            log IAdjudicator.Paid(channel=channel, party=convert(i, uint8), amount=due[i], total=book.paid[i])
-    for i: uint256 in range(2):
-        self._send(channel, convert(terms.token, address), convert(terms.owners[i], address), due[i])
 
 
 @internal
@@ -540,31 +586,10 @@ def _close(
 ):
     """
     @notice Pay out the whole pot by `state` and leave the tombstone.
-    @dev The ledger is wiped: a closed channel has no pot, so nothing could be paid from it even without the phase check.
     """
-    payouts: uint256[2] = ledger._payouts(state, self._ledger(channel), payoff_0)
+    payouts: uint256[2] = ledger._payouts(state, vault._ledger(channel), payoff_0)
 
-    self.slots[channel] = life._pack(
-        life.Slot(
-            version=state.version, deadline=0, cure_deadline_0=0, cure_deadline_1=0, closed=1
-        )
-    )
-    self.deposits[channel] = 0
-    self.payments[channel] = 0
+    self.slots[channel] = life._pack(life.Slot(version=state.version, deadline=0, calls=[0, 0], closed=1))
     if slot.version != 0 or slot.deadline != 0:
         self.registered[channel] = empty(bytes32)
-    log IAdjudicator.Closed(channel=channel, payout0=payouts[0], payout1=payouts[1])
-    for i: uint256 in range(2):
-        self._send(channel, convert(terms.token, address), convert(terms.owners[i], address), payouts[i])
-
-
-@internal
-def _send(channel: bytes32, token: address, owner: address, amount: uint256):
-    """
-    @notice Push `amount`, or leave it for `claim`.
-    @dev Writes after the call; the lock makes that safe, and the amount had already left the pot.
-    """
-    if amount == 0 or tokens._try_push(token, owner, amount):
-        return
-    self.deferred[token][owner] += amount
-    log IAdjudicator.Deferred(channel=channel, owner=owner, token=token, amount=amount)
+    vault._empty(channel, terms, payouts)

@@ -16,8 +16,8 @@ NO_SIGNATURE = b""
 def terms_tuple(terms: Terms) -> tuple[object, ...]:
     """Return the terms in the order of the contract's struct, made of words: an address is the number it is."""
     return (
-        tuple(map(_number, terms.signers)),
-        tuple(map(_number, terms.owners)),
+        *map(_number, terms.signers),
+        *map(_number, terms.owners),
         _number(terms.token),
         terms.decimals,
         _number(terms.source),

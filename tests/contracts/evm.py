@@ -108,8 +108,12 @@ class Chain:
 
     def deploy(self, name: str, *args: Any) -> "Contract":
         """Deploy the artifact called `name`; `Reverted` if its constructor refuses."""
+        return self.deploy_encoded(name, eth_abi.encode(interface_of(name).constructor, args))
+
+    def deploy_encoded(self, name: str, arguments: bytes) -> "Contract":
+        """Deploy the artifact called `name` with constructor arguments as they are."""
         interface = interface_of(name)
-        code = artifact(name).bytecode + eth_abi.encode(interface.constructor, args)
+        code = artifact(name).bytecode + arguments
         try:
             address = self._evm.deploy(DEPLOYER, code, gas=20_000_000)
         except RuntimeError as error:
@@ -185,15 +189,22 @@ class Contract:
 
 
 def arguments(types: Sequence[str], values: Sequence[Any]) -> bytes:
-    """Return the encoded arguments of a call; structs are made of words, where an address is the number it is."""
+    """Return the encoded arguments of a call; structs are flat words, in which an address is the number it is."""
     plain = [_words(value) if isinstance(value, tuple) else value for value in values]
     return eth_abi.encode(types, plain)
 
 
-def _words(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_words(member) for member in value)
-    return int(value, 16) if isinstance(value, str) else value
+def _words(struct: tuple[Any, ...]) -> tuple[Any, ...]:
+    flat: list[Any] = []
+    for value in struct:
+        match value:
+            case tuple():
+                flat += _words(value)
+            case str():
+                flat.append(int(value, 16))
+            case _:
+                flat.append(value)
+    return tuple(flat)
 
 
 def account(secret: int) -> str:

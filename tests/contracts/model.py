@@ -186,11 +186,11 @@ class Adjudicator:
         """Register a newer agreed state."""
         self._require_agreed(account, state, sigs)
         if not account.deadline:
-            _require(state.intent == OPERATE, "adjudicator: only an operate state while open")
+            _require(state.intent == OPERATE, "adjudicator: operate states only")
         else:
-            _require(state.intent == REOPEN, "adjudicator: only a reopen ends a dispute")
+            _require(state.intent == REOPEN, "adjudicator: not a reopen state")
             known = account.paid[0] <= state.withdrawal0 and account.paid[1] <= state.withdrawal1
-            _require(known, "adjudicator: reopen misses a payment")
+            _require(known, "adjudicator: misses a payment")
         return self._register(account, state, 0)
 
     def challenge(self, account: Account, sender: str, state: State, *sigs: bytes) -> list[Said]:
@@ -202,13 +202,13 @@ class Adjudicator:
             _require(self.now < account.deadline, "adjudicator: deadline passed")
         if account.deadline or state != account.registered:
             self._require_agreed(account, state, sigs)
-            _require(state.intent == OPERATE, "adjudicator: only an operate state in a challenge")
+            _require(state.intent == OPERATE, "adjudicator: operate states only")
         return self._register(account, state, account.deadline or self.now + account.terms.challenge_period)
 
     def challenge_unsigned(self, account: Account, sender: str) -> list[Said]:
         """Start a dispute about deposits only."""
         _require(not account.closed, "adjudicator: closed")
-        _require(account.version == 0 and not account.deadline, "adjudicator: something is registered")
+        _require(account.version == 0 and not account.deadline, "adjudicator: already registered")
         _require(account.is_side(sender), "adjudicator: not a side")
         return self._register(account, State(account.id), self.now + account.terms.challenge_period)
 
@@ -223,7 +223,7 @@ class Adjudicator:
     ) -> list[Said]:
         """Fix the price of an expired line."""
         _require(not account.closed, "adjudicator: closed")
-        _require(state == account.registered, "adjudicator: not the registered state")
+        _require(state == account.registered, "adjudicator: not as registered")
         contents = self._open(state, book)
         _require((underlying, expiry) in contents.lines, "adjudicator: no such leg")
         _require(self.now >= expiry, "adjudicator: not expired")
@@ -248,7 +248,7 @@ class Adjudicator:
     def pay(self, account: Account, sender: str, state: State) -> list[Said]:
         """Pay withdrawals that had been blocked."""
         _require(not account.closed, "adjudicator: closed")
-        _require(state == account.registered, "adjudicator: not the registered state")
+        _require(state == account.registered, "adjudicator: not as registered")
         due = account.due(state)
         _require(due != (0, 0), "adjudicator: nothing due")
         return self._pay(account, due)
@@ -304,7 +304,7 @@ class Adjudicator:
     def _require_settling(self, account: Account, state: State) -> None:
         _require(not account.closed, "adjudicator: closed")
         _require(account.phase(self.now) == SETTLING, "adjudicator: not settling")
-        _require(state == account.registered, "adjudicator: not the registered state")
+        _require(state == account.registered, "adjudicator: not as registered")
 
     def _open(self, state: State, book: bytes) -> Contents:
         _require(self._book_hash(book) == state.book, "adjudicator: wrong book")
@@ -360,7 +360,7 @@ def state_fault(state: State, now: int) -> str:
     amounts = (state.deposit0, state.deposit1, state.withdrawal0, state.withdrawal1)
     balances = (state.balance0, state.balance1)
     if state.intent == OPERATE and state.valid_until:
-        return "state: operate has no valid-until"
+        return "state: valid-until on operate"
     if state.intent > CLOSE:
         return "state: unknown intent"
     if state.intent != OPERATE and state.valid_until < now:

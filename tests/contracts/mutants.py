@@ -2,18 +2,18 @@
 
 from tests.contracts.laboratory import Mutation
 
-_LEDGER, _MAIN = "modules/ledger.vy", "Adjudicator.vy"
+_LEDGER, _VAULT, _MAIN = "modules/ledger.vy", "modules/vault.vy", "Adjudicator.vy"
 _SPLIT = """    first: uint256 = min(convert(max(claim, 0), uint256), pot)
     return [first, pot - first]"""
-_POT_ONCE = Mutation(_LEDGER, "after.paid[i], self._pot(after))", "after.paid[i], self._pot(ledger))")
+_POT_ONCE = Mutation(_LEDGER, "self._pot(self._after(ledger, due))", "self._pot(ledger)")
 _CALL = """        gas=SOURCE_GAS,
         is_static_call=True,
         revert_on_failure=False,
     )
 """
 _IN_TIME = "block.timestamp < slot.deadline"
-_FORGET = "book.paid[{0}] <= state.withdrawal{0}"
-_BACKSTOP = Mutation(_MAIN, "    ledger._pot(book)\n", "")
+_FORGET = "money.paid[{0}] <= state.withdrawal{0}"
+_BACKSTOP = Mutation(_VAULT, "    ledger._pot(left)\n", "")
 
 MUTANTS: dict[str, tuple[Mutation, ...]] = {
     "no clamp: a claim above the pot is paid with other channels' money": (
@@ -29,7 +29,7 @@ MUTANTS: dict[str, tuple[Mutation, ...]] = {
     ),
     "pot read once for both withdrawals": (_POT_ONCE, _BACKSTOP),
     "pot read once for both withdrawals, behind the backstop": (_POT_ONCE,),
-    "cash without withdrawal - W": (Mutation(_LEDGER, "+ extra + unpaid + payoff", "+ extra + payoff"),),
+    "cash without withdrawal - W": (Mutation(_LEDGER, "+ extra + unpaid", "+ extra"),),
     "challenge accepted after the deadline": (Mutation(_MAIN, _IN_TIME, "slot.deadline != 0"),),
     "challenge accepted in the deadline's own second": (Mutation(_MAIN, _IN_TIME, "block.timestamp <= slot.deadline"),),
     "the deadline restarts with each answer": (
@@ -45,16 +45,17 @@ MUTANTS: dict[str, tuple[Mutation, ...]] = {
         Mutation(_MAIN, _FORGET.format(0), "slot.deadline != 0"),
         Mutation(_MAIN, _FORGET.format(1), "slot.deadline != 0"),
     ),
-    "no tombstone": (Mutation(_MAIN, "cure_deadline_1=0, closed=1", "cure_deadline_1=0, closed=0"),),
+    "no tombstone": (Mutation(_MAIN, "calls=[0, 0], closed=1", "calls=[0, 0], closed=0"),),
     "high s accepted": (Mutation("modules/signatures.vy", "s <= HALF_ORDER", "s != 0"),),
-    "one signature is enough": (Mutation(_MAIN, "    signatures._check(terms.signers[1], signed, sig1)\n", ""),),
-    "a live leg settles": (Mutation(_MAIN, "block.timestamp >= leg.expiry", "leg.expiry != 0"),),
-    "a pin can be overwritten": (Mutation(_MAIN, "self.pins[pin_key] == 0", "pin_key != empty(bytes32)"),),
+    "one signature is enough": (Mutation(_MAIN, "    signatures._check(terms.signer1, signed, sig1)\n", ""),),
+    "a live leg settles": (Mutation(_MAIN, "state.book, book, False)", "state.book, book, True)"),),
+    "a pin can be overwritten": (Mutation("modules/pins.vy", "self.pins[pin_key] == 0", "pin_key != empty(bytes32)"),),
     "a failed push blocks the other side": (
         Mutation(
-            _MAIN,
-            "    if amount == 0 or tokens._try_push(token, owner, amount):\n",
-            "    assert amount == 0 or tokens._try_push(token, owner, amount)\n    if amount != max_value(uint256):\n",
+            _VAULT,
+            "        if amounts[i] != 0 and not tokens._try_push(token, owner, amounts[i]):\n",
+            "        assert amounts[i] == 0 or tokens._try_push(token, owner, amounts[i])\n"
+            "        if amounts[i] == max_value(uint256):\n",
         ),
     ),
     "a source that reverts holds the money": (
@@ -64,7 +65,7 @@ MUTANTS: dict[str, tuple[Mutation, ...]] = {
             f"max_outsize=32,\n{_CALL}    assert success\n    if len(answer) < 32:",
         ),
     ),
-    "withdrawals are not booked": (Mutation(_MAIN, "    self.payments[channel] = ledger._pack(book.paid)\n", ""),),
+    "withdrawals are not booked": (Mutation(_VAULT, "    self.payments[channel] = ledger._pack(left.paid)\n", ""),),
     "a stranger starts a dispute": (
         Mutation(
             _MAIN,
@@ -72,5 +73,5 @@ MUTANTS: dict[str, tuple[Mutation, ...]] = {
             "    if slot.deadline != 0:",
         ),
     ),
-    "the last resort does not wait": (Mutation(_MAIN, "block.timestamp >= start", "start != 0"),),
+    "the last resort does not wait": (Mutation(_MAIN, "block.timestamp >= max(terms.last_resort, slot.deadline) + waiting", "waiting != 0"),),
 }

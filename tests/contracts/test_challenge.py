@@ -108,10 +108,10 @@ def test_a_registered_reopen_disputes_whatever_its_age(channel: Channel, world: 
 @pytest.mark.parametrize("intent", [REOPEN, CLOSE])
 def test_a_new_reopen_or_close_neither_starts_nor_answers(channel: Channel, world: World, intent: int) -> None:
     other = channel.state(2, intent=intent, valid_until=world.chain.now + 9 * HOUR)
-    with refused("adjudicator: only an operate state in a challenge"):
+    with refused("adjudicator: operate states only"):
         channel.challenge(other)
     channel.challenge(channel.state(1))
-    with refused("adjudicator: only an operate state in a challenge"):
+    with refused("adjudicator: operate states only"):
         channel.challenge(other)
 
 
@@ -140,10 +140,10 @@ def test_unsigned_registers_nothing_but_the_channel(channel: Channel, world: Wor
 def test_unsigned_is_refused_once_something_is_registered(channel: Channel) -> None:
     state = channel.state(1)
     channel.checkpoint(state)
-    with refused("adjudicator: something is registered"):
+    with refused("adjudicator: already registered"):
         channel.challenge_unsigned()
     channel.challenge(channel.state(2))
-    with refused("adjudicator: something is registered"):
+    with refused("adjudicator: already registered"):
         channel.challenge_unsigned()
 
 
@@ -151,7 +151,7 @@ def test_unsigned_twice_does_not_move_the_deadline(channel: Channel, world: Worl
     channel.challenge_unsigned()
     for later in (1, CHALLENGE - 1):
         world.chain.at(channel.status().deadline - CHALLENGE + later)
-        with refused("adjudicator: something is registered"):
+        with refused("adjudicator: already registered"):
             channel.challenge_unsigned()
 
 
@@ -198,7 +198,7 @@ def test_sequencer_outage_spanning_a_window(channel: Channel, world: World) -> N
     world.chain.at(channel.status().deadline + 5 * HOUR)
     with refused("adjudicator: deadline passed"):
         channel.challenge(latest)
-    with refused("adjudicator: only a reopen ends a dispute"):
+    with refused("adjudicator: not a reopen state"):
         channel.checkpoint(latest)
     channel.checkpoint(channel.reopening(latest, version=3))
     assert (channel.status().phase, channel.status().version) == (OPEN, 3)

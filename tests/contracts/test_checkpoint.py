@@ -41,7 +41,7 @@ def test_version_zero_is_not_signable(channel: Channel) -> None:
 
 @pytest.mark.parametrize("intent", [REOPEN, CLOSE])
 def test_open_takes_operate_only(channel: Channel, world: World, intent: int) -> None:
-    with refused("adjudicator: only an operate state while open"):
+    with refused("adjudicator: operate states only"):
         channel.checkpoint(channel.state(1, intent=intent, valid_until=world.chain.now))
 
 
@@ -50,7 +50,7 @@ def test_open_takes_operate_only(channel: Channel, world: World, intent: int) ->
 def test_a_dispute_takes_reopen_only(channel: Channel, world: World, phase: int, intent: int) -> None:
     channel.challenge(channel.state(1))
     world.chain.at(channel.status().deadline - (phase == DISPUTED))
-    with refused("adjudicator: only a reopen ends a dispute"):
+    with refused("adjudicator: not a reopen state"):
         channel.checkpoint(channel.state(2, intent=intent, valid_until=0 if intent == OPERATE else world.chain.now))
     assert channel.status().phase == phase
 
@@ -104,7 +104,7 @@ def test_a_new_dispute_after_a_reopen_gets_a_whole_window(channel: Channel, worl
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"valid_until": 1}, "state: operate has no valid-until"),
+        ({"valid_until": 1}, "state: valid-until on operate"),
         ({"intent": 3, "valid_until": 2**63}, "state: unknown intent"),
         ({"intent": 255, "valid_until": 2**63}, "state: unknown intent"),
         ({"intent": CLOSE, "valid_until": 2**63, "book": b"b" * 32}, "state: close has no book"),

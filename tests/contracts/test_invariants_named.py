@@ -12,7 +12,7 @@ from tests.contracts.mutants import MUTANTS
 from tests.contracts.play import Play
 from tests.contracts.shelf import SANE
 
-NO_TOP_UP = (Mutation("modules/ledger.vy", "+ extra + unpaid + payoff", "+ unpaid + payoff"),)
+NO_TOP_UP = (Mutation("modules/ledger.vy", "balance + extra + unpaid", "balance + unpaid"),)
 
 
 def _opened(bytecode: bytes | None = None, honest: int = 0) -> tuple[Duel, Play]:

@@ -81,7 +81,7 @@ def test_one_missing_deposit_blocks_both_withdrawals(channel: Channel, party: in
 def test_pay_works_in_every_live_phase_and_only_for_the_registered_state(channel: Channel) -> None:
     state = channel.state(1, deposit0=103 * UNIT, withdrawal0=3 * UNIT)
     channel.challenge(state)
-    with refused("adjudicator: not the registered state"):
+    with refused("adjudicator: not as registered"):
         channel.pay(channel.state(2, deposit0=103 * UNIT, withdrawal0=3 * UNIT))
     channel.reach_settling()
     channel.deposit(0, 3 * UNIT)
@@ -109,7 +109,7 @@ def test_reopen_after_release_has_no_phantom_collateral(channel: Channel) -> Non
     assert channel.status().paid == (40 * UNIT, 5 * UNIT)
     for withdrawals in ((0, 0), (40 * UNIT - 1, 5 * UNIT), (40 * UNIT, 5 * UNIT - 1)):
         forgets = channel.state(3, withdrawal0=withdrawals[0], withdrawal1=withdrawals[1])
-        with refused("adjudicator: reopen misses a payment"):
+        with refused("adjudicator: misses a payment"):
             channel.checkpoint(channel.reopening(forgets))
     knows = channel.state(3, withdrawal0=40 * UNIT, withdrawal1=5 * UNIT, balance0=60 * UNIT)
     channel.checkpoint(channel.reopening(knows))
@@ -225,5 +225,5 @@ def test_a_token_that_burns_all_gas_costs_its_cap_and_600_000_are_enough(make_wo
 
 def test_push_is_the_adjudicators_own(channel: Channel, world: World) -> None:
     for sender in (STRANGER, *channel.terms.signers, *channel.terms.owners):
-        with refused("adjudicator: only the adjudicator"):
+        with refused("adjudicator: not the adjudicator"):
             world.adjudicator.transact("push", world.token.address, STRANGER, 1, sender=sender)

@@ -139,16 +139,16 @@ def test_who_lacks_the_registered_state_or_its_book_cannot_pin(channel: Channel,
     world.chain.at(EXPIRY)
     world.settle_price(EXPIRY, PRICE)
     newer = channel.state(2, call(2_000, 2))
-    with refused("adjudicator: not the registered state"):
+    with refused("adjudicator: not as registered"):
         channel.pin(newer)
     with refused("adjudicator: wrong book"):
         channel.send("pin", astuple(state), channel.book_of(newer), ETH, EXPIRY)
     with refused("adjudicator: wrong book"):
         channel.send("pin", astuple(state), b"", ETH, EXPIRY)
-    with refused("adjudicator: not the registered state"):
+    with refused("adjudicator: not as registered"):
         world.channel((UNIT, UNIT)).send("pin", astuple(state), channel.book_of(state), ETH, EXPIRY)
     channel.checkpoint(newer)
-    with refused("adjudicator: not the registered state"):
+    with refused("adjudicator: not as registered"):
         channel.pin(state)
     channel.pin(newer)
 

@@ -73,7 +73,7 @@ def test_only_exactly_the_registered_state_settles(channel: Channel, world: Worl
         state.but(valid_until=1),
         channel.nothing,
     ):
-        with refused("adjudicator: not the registered state"):
+        with refused("adjudicator: not as registered"):
             channel.settle(other)
     with refused("adjudicator: wrong book"):
         channel.send("settle", astuple(state), b"\0" * 32)
@@ -240,7 +240,7 @@ def test_last_resort_takes_only_the_registered_state(channel: Channel, world: Wo
     state = channel.state(2)
     channel.challenge(state)
     world.chain.at(LAST_RESORT + CHALLENGE + 2 * GRACE)
-    with refused("adjudicator: not the registered state"):
+    with refused("adjudicator: not as registered"):
         channel.last_resort(channel.state(1))
     channel.last_resort(state)
 

@@ -30,7 +30,7 @@ SILENT_RULES = {"mood", "advance", "wait"}
 """Rules that ask the adjudicator for nothing."""
 
 ELSEWHERE = {
-    "adjudicator: only the adjudicator": "`push` called by others: an entry point test",
+    "adjudicator: not the adjudicator": "`push` called by others: an entry point test",
     "ledger: overpaid": "the backstop of an arithmetic that cannot get there: a planted bug reaches it",
     "state: version 0": "version 0 is stale before it is malformed",
     "token: wrong amount arrived": "a token that takes a fee: an entry point test",

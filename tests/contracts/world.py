@@ -188,6 +188,40 @@ class Channel:
         """Close together."""
         return self.send("close", astuple(state), *(sigs or self.sign(state)), **options)
 
+    def margin_call(
+        self,
+        state: State,
+        party: int,
+        witness: Sequence[int],
+        sigs: Sequence[bytes] | None = None,
+        sender: str | None = None,
+        **options: Any,
+    ) -> Receipt:
+        """Call `party` for margin on a state, by default as the other party's signer."""
+        who = sender or self.terms.signers[1 - party]
+        args = (astuple(state), *(sigs or self.sign(state)), self.book_of(state), party, list(witness))
+        return self.send("margin_call", *args, sender=who, **options)
+
+    def recall(self, state: State, party: int, witness: Sequence[int], sender: str | None = None) -> Receipt:
+        """Call `party` for margin on exactly the registered state, without signatures."""
+        return self.margin_call(state, party, witness, (b"", b""), sender)
+
+    def cure(self, state: State, party: int, **options: Any) -> Receipt:
+        """Show that `party` is compliant."""
+        return self.send("cure", astuple(state), self.book_of(state), party, **options)
+
+    def liquidate(
+        self, state: State, party: int, witness: Sequence[int], sender: str | None = None, **options: Any
+    ) -> Receipt:
+        """Close `party` out, by default as the other party's signer."""
+        who = sender or self.terms.signers[1 - party]
+        return self.send("liquidate", astuple(state), self.book_of(state), party, list(witness), sender=who, **options)
+
+    def release(self, state: State, party: int, amount: int, sender: str | None = None, **options: Any) -> Receipt:
+        """Take excess collateral out, by default as the party's owner."""
+        who = sender or self.terms.owners[party]
+        return self.send("release", astuple(state), self.book_of(state), party, amount, sender=who, **options)
+
     def pin(self, state: State, expiry: int = EXPIRY, underlying: bytes = ETH, **options: Any) -> Receipt:
         """Pin the price of an expiry."""
         return self.send("pin", astuple(state), self.book_of(state), underlying, expiry, **options)

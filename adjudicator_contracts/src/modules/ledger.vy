@@ -38,6 +38,15 @@ def _pack(halves: uint256[2]) -> uint256:
 
 @internal
 @pure
+def _after(ledger: Ledger, due: uint256[2]) -> Ledger:
+    """
+    @notice The ledger once `due` is paid.
+    """
+    return Ledger(deposits=ledger.deposits, paid=[ledger.paid[0] + due[0], ledger.paid[1] + due[1]])
+
+
+@internal
+@pure
 def _pot(ledger: Ledger) -> uint256:
     """
     @notice What the channel still holds. Reverts below zero: no sequence of payments may get there.
@@ -59,12 +68,29 @@ def _withdrawals_due(state: IAdjudicator.State, ledger: Ledger) -> uint256[2]:
     if state.deposit0 > ledger.deposits[0] or state.deposit1 > ledger.deposits[1]:
         return due
     authorised: uint256[2] = [state.withdrawal0, state.withdrawal1]
-    after: Ledger = ledger
     for i: uint256 in range(2):
-        if authorised[i] > after.paid[i]:
-            due[i] = min(authorised[i] - after.paid[i], self._pot(after))
-            after.paid[i] += due[i]
+        if authorised[i] > ledger.paid[i]:
+            due[i] = min(authorised[i] - ledger.paid[i], self._pot(self._after(ledger, due)))
     return due
+
+
+@internal
+@pure
+def _cash(state: IAdjudicator.State, ledger: Ledger, party: uint8) -> int256:
+    """
+    @notice What `party` has in the channel beside its positions: its balance, the deposits that the state does not know yet (or
+            lost), and the withdrawals that it authorises and were not paid (or were paid beyond it). All its collateral.
+    """
+    balance: int256 = state.balance0
+    deposit: uint256 = state.deposit0
+    withdrawal: uint256 = state.withdrawal0
+    if party == 1:
+        balance = state.balance1
+        deposit = state.deposit1
+        withdrawal = state.withdrawal1
+    extra: int256 = convert(ledger.deposits[party], int256) - convert(deposit, int256)
+    unpaid: int256 = convert(withdrawal, int256) - convert(ledger.paid[party], int256)
+    return balance + extra + unpaid
 
 
 @internal
@@ -74,8 +100,6 @@ def _payouts(state: IAdjudicator.State, ledger: Ledger, payoff: int256) -> uint2
     @notice How the whole pot splits when the channel closes on `state`: party 0's cash plus payoff, clamped to the pot.
     """
     pot: uint256 = self._pot(ledger)
-    extra: int256 = convert(ledger.deposits[0], int256) - convert(state.deposit0, int256)
-    unpaid: int256 = convert(state.withdrawal0, int256) - convert(ledger.paid[0], int256)
-    claim: int256 = state.balance0 + extra + unpaid + payoff
+    claim: int256 = self._cash(state, ledger, 0) + payoff
     first: uint256 = min(convert(max(claim, 0), uint256), pot)
     return [first, pot - first]

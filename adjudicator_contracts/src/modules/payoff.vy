@@ -45,10 +45,16 @@ SCALE_DIGITS: constant(uint256) = 36
 
 @internal
 @pure
-def _decode(book: Bytes[7712]) -> Book:
+def _open(name: bytes32, book: Bytes[7712]) -> Book:
     """
-    @notice Decode non-empty book bytes.
+    @notice The book of a state that calls it `name`, decoded. No book is the empty one, and its name is zero.
     """
+    found: bytes32 = empty(bytes32)
+    if len(book) != 0:
+        found = keccak256(book)
+    errors._require(name == found, "adjudicator: wrong book")
+    if name == empty(bytes32):
+        return empty(Book)
     return abi_decode(book, Book)
 
 
@@ -79,23 +85,11 @@ def _token_units(total: int256, decimals: uint256) -> int256:
 
 @internal
 @pure
-def _contains(book: Book, underlying: bytes32, expiry: uint256) -> bool:
+def _token_units_down(total: int256, decimals: uint256) -> int256:
     """
-    @notice Whether the book has a leg on this underlying with this expiry.
+    @notice A sum at scale 1e36 in token units, rounded down.
     """
-    for leg: Leg in book.legs:
-        if leg.underlying == underlying and leg.expiry == expiry:
-            return True
-    return False
-
-
-@internal
-@pure
-def _spot(book: Book, underlying: bytes32) -> uint256:
-    """
-    @notice The spot that the book marks for `underlying`, zero if it has none.
-    """
-    for mark: Spot in book.spots:
-        if mark.underlying == underlying:
-            return mark.spot
-    return 0
+    unit: int256 = convert(10 ** (SCALE_DIGITS - decimals), int256)
+    if total % unit < 0:
+        return total // unit - 1
+    return total // unit

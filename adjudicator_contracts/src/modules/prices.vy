@@ -34,7 +34,7 @@ def _bounded(price: uint256) -> uint256:
 
 @internal
 @view
-def _settlement(source: address, underlying: bytes32, expiry: uint64) -> uint256:
+def _settlement(source: uint256, underlying: bytes32, expiry: uint256) -> uint256:
     """
     @notice The source's settlement price, zero if missing.
     """
@@ -42,7 +42,7 @@ def _settlement(source: address, underlying: bytes32, expiry: uint64) -> uint256
     success: bool = False
     answer: Bytes[32] = b""
     success, answer = raw_call(
-        source,
+        convert(source, address),
         abi_encode(underlying, expiry, method_id=method_id("settlement(bytes32,uint64)")),
         max_outsize=32,
         gas=SOURCE_GAS,
@@ -56,7 +56,7 @@ def _settlement(source: address, underlying: bytes32, expiry: uint64) -> uint256
 
 @internal
 @view
-def _spot(source: address, underlying: bytes32) -> (uint256, uint256):
+def _spot(source: uint256, underlying: bytes32) -> (uint256, uint256):
     """
     @notice The source's last price and when it was observed; price zero if missing.
     """
@@ -64,7 +64,7 @@ def _spot(source: address, underlying: bytes32) -> (uint256, uint256):
     success: bool = False
     answer: Bytes[64] = b""
     success, answer = raw_call(
-        source,
+        convert(source, address),
         abi_encode(underlying, method_id=method_id("spot(bytes32)")),
         max_outsize=64,
         gas=SOURCE_GAS,
@@ -78,14 +78,14 @@ def _spot(source: address, underlying: bytes32) -> (uint256, uint256):
 
 @internal
 @view
-def _fresh_spot(source: address, underlying: bytes32, not_before: uint64, max_age: uint256) -> uint256:
+def _fresh_spot(source: uint256, underlying: bytes32, not_before: uint256, max_age: uint256) -> uint256:
     """
     @notice The source's last price if it was observed at or after `not_before`, at most `max_age` ago, and not in the future.
     """
     price: uint256 = 0
     observed: uint256 = 0
     price, observed = self._spot(source, underlying)
-    if observed < convert(not_before, uint256) or observed > block.timestamp:
+    if observed < not_before or observed > block.timestamp:
         return 0
     if block.timestamp - observed > max_age:
         return 0

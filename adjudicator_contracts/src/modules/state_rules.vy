@@ -27,7 +27,7 @@ def _check(state: IAdjudicator.State):
     """
     errors._require(state.version != 0, "state: version 0")
     if state.intent == OPERATE:
-        errors._require(state.valid_until == 0, "state: operate has no valid-until")
+        errors._require(state.valid_until == 0, "state: valid-until on operate")
     else:
         errors._require(state.intent <= CLOSE, "state: unknown intent")
         # A valid-until of zero is in the past.

@@ -3,8 +3,8 @@
 @title status
 @license MIT
 @notice A channel's life in one storage word.
-@dev Layout, from the lowest bit: version 64, dispute deadline 40, cure deadline of party 0 40, of party 1 40, closed 1.
-     71 bits are free. The word is zero exactly while nothing was ever registered and no margin call is pending.
+@dev Layout, from the lowest bit: version 64, dispute deadline 40, margin call of party 0 41, of party 1 41 (`margin_calls`),
+     closed 1. 69 bits are free. The word is zero exactly while nothing was ever registered.
      Times fit 40 bits until the year 36,812; versions are uint64 in the state itself.
      SETTLING is not stored: it is DISPUTED whose deadline has come, so nobody has to act for it to begin.
 """
@@ -16,12 +16,12 @@ CLOSED: constant(uint8) = 3
 
 MASK_64: constant(uint256) = 2**64 - 1
 MASK_40: constant(uint256) = 2**40 - 1
+MASK_41: constant(uint256) = 2**41 - 1
 
 struct Slot:
     version: uint256
     deadline: uint256
-    cure_deadline_0: uint256
-    cure_deadline_1: uint256
+    calls: uint256[2]
     closed: uint256  # 1 for closed
 
 
@@ -34,9 +34,8 @@ def _unpack(word: uint256) -> Slot:
     return Slot(
         version=word & MASK_64,
         deadline=(word >> 64) & MASK_40,
-        cure_deadline_0=(word >> 104) & MASK_40,
-        cure_deadline_1=(word >> 144) & MASK_40,
-        closed=word >> 184,
+        calls=[(word >> 104) & MASK_41, (word >> 145) & MASK_41],
+        closed=word >> 186,
     )
 
 
@@ -49,9 +48,9 @@ def _pack(slot: Slot) -> uint256:
     return (
         slot.version
         | (slot.deadline << 64)
-        | (slot.cure_deadline_0 << 104)
-        | (slot.cure_deadline_1 << 144)
-        | (slot.closed << 184)
+        | (slot.calls[0] << 104)
+        | (slot.calls[1] << 145)
+        | (slot.closed << 186)
     )
 
 

@@ -30,13 +30,13 @@ def _check(terms: IAdjudicator.Terms):
     @notice Revert unless the terms are within bounds that hold at any time.
     """
     # A union of words is below a power of two exactly if each of them is; the lower signer is below the higher one.
-    addresses: uint256 = terms.signers[1] | terms.owners[0] | terms.owners[1] | terms.token | terms.source | terms.engine
+    addresses: uint256 = terms.signer1 | terms.owner0 | terms.owner1 | terms.token | terms.source | terms.engine
     errors._require(
         addresses <= MAX_ADDRESS and terms.spot_max_age <= MAX_32 and terms.last_resort <= MAX_64, "terms: out of bounds"
     )
-    errors._require(terms.signers[0] != 0, "terms: zero signer")
-    errors._require(terms.signers[0] < terms.signers[1], "terms: signers not ascending")
-    errors._require(terms.owners[0] != 0 and terms.owners[1] != 0, "terms: zero owner")
+    errors._require(terms.signer0 != 0, "terms: zero signer")
+    errors._require(terms.signer0 < terms.signer1, "terms: signers not ascending")
+    errors._require(terms.owner0 != 0 and terms.owner1 != 0, "terms: zero owner")
     errors._require(terms.decimals <= 18, "terms: too many decimals")
     errors._require(terms.challenge_period >= MIN_CHALLENGE and terms.challenge_period <= MAX_CHALLENGE, "terms: challenge period")
     errors._require(terms.cure_period >= MIN_CURE and terms.cure_period <= terms.challenge_period, "terms: cure period")

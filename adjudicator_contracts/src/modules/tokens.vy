@@ -28,6 +28,30 @@ def _accepted(answer: Bytes[32]) -> bool:
 
 
 @internal
+def _try_permit(
+    token: address, owner: address, amount: uint256, deadline: uint256, v: uint8, r: bytes32, s: bytes32
+):
+    """
+    @notice Present `owner`'s EIP-2612 permit to `token`, whatever comes of it.
+    @dev Who saw the permit pending may have presented it already: what counts is the allowance, and that the pull checks.
+    """
+    success: bool = raw_call(
+        token,
+        abi_encode(
+            owner,
+            self,
+            amount,
+            deadline,
+            v,
+            r,
+            s,
+            method_id=method_id("permit(address,address,uint256,uint256,uint8,bytes32,bytes32)"),
+        ),
+        revert_on_failure=False,
+    )
+
+
+@internal
 def _pull(token: address, payer: address, amount: uint256):
     """
     @notice Take exactly `amount` from `payer`, or revert.
