@@ -107,6 +107,26 @@ def test_prices_move_the_way_no_arbitrage_says(count: int) -> None:
         assert price(CALL, f, low, vol, min(MAX_TENOR, seconds + seconds // 9 + 1)) >= prices[0] - allowed, case
 
 
+@pytest.mark.parametrize("count", [10_000, pytest.param(300_000, marks=pytest.mark.nightly)])
+def test_neighbouring_prices_are_monotone_within_one_wei_in_1e21(count: int) -> None:
+    """A call falls in its strike and rises in its forward, from one integer to the next; the slack is docs/risk.md's."""
+    dice, against = random.Random(11), 0
+    for _ in range(count):
+        strike = int(2 ** dice.uniform(1, 92))
+        forward = max(1, min(MAX_PRICE, int(strike * 2 ** dice.gauss(0, dice.choice((1e-9, 1e-4, 0.1, 1))))))
+        vol = int(dice.choice((dice.uniform(1e-6, 8), dice.uniform(0.1, 2))) * WAD)
+        seconds = dice.choice((dice.randrange(1, 86_400), dice.randrange(1, MAX_TENOR)))
+        step = dice.choice((1, 2, 10, max(1, strike >> 60)))
+        here = price(CALL, forward, strike, vol, seconds)
+        moves = (
+            price(CALL, forward, min(MAX_PRICE, strike + step), vol, seconds) - here,
+            here - price(CALL, min(MAX_PRICE, forward + step), strike, vol, seconds),
+        )
+        against += max(moves) > 0
+        assert max(moves) <= 1 + max(forward, strike) // 10**21, (forward, strike, vol, seconds, step)
+    assert against, "no case in which rounding shows: the law was not tried"
+
+
 def reference(case: Case) -> tuple[mpf, mpf, mpf]:
     """Call price, N(d1) and F·pdf(d1) at fifty digits, in WAD; the out-of-the-money side first, to keep its digits."""
     f, k, w = mpf(case.forward), mpf(case.strike), case.width
