@@ -15,7 +15,7 @@ COUNT = 900
 PRICE = wad(2_000)
 PROOF = 1 << 64 | 500
 SINCE = ORIGIN + 501
-HONEST, REENTRANT = 0, 8
+HONEST, REENTRANT, SLOW = 0, 8, 20
 NOT_BEFORE, LATER = "history: not a round before it", "history: a later round is before it"
 SILENT = "source: feed is silent"
 # What settling at the honest proof comes to: a reason, or nothing where the price is good.
@@ -139,24 +139,30 @@ def test_rounds_that_run_backward_are_no_average() -> None:
 
 
 def test_starved_feed_reverts_not_missing() -> None:
-    """No gas limit makes a round look absent: else the next phase's price would be had instead of the next round's.
+    """No gas limit makes a round look absent: else another phase's price could be had instead of the next round's.
 
-    Every limit that is too small ends in the one reason, whichever read it falls short at.
+    The feed needs much of its cap to answer. Every limit that is too small ends in the one reason, at whichever read it
+    falls short.
     """
-    desk = Desk()
-    desk.tell(Told({1: hourly(2_000, 2_010), 2: hourly(2_500, start=START - 99 * HOUR + 1)}))
-    expiry, proof = START - 99 * HOUR - 5, 1 << 64 | 1
-    reasons = set()
-    for gas in range(40_000, 400_000, 500):
+    desk = desk_with()
+    desk.feed.transact("set_mode", SLOW, HONEST)
+    reasons, gas = set(), 40_000
+    while not desk.settlement(SINCE):
         try:
-            price = desk.first(expiry, proof, gas=gas).result
+            assert desk.first(SINCE, PROOF, gas=gas).result == PRICE
         except Reverted as error:
             reasons.add(error.reason)
-        else:
-            assert price == wad(2_010)
-            break
+        gas += 1_000
     assert reasons == {"rounds: too little gas"}
-    assert desk.settlement(expiry)
+    assert gas > 200_000, "the feed was not slow"
+
+
+@pytest.mark.parametrize(("mode", "price"), [(20, PRICE), (2, 0)])
+def test_two_slow_answers_fit_into_the_sources_gas(mode: int, price: int) -> None:
+    """Decimals that take the cap, then a round that does, or that burns it: the adjudicator's 200,000 hold both."""
+    desk = desk_with()
+    desk.feed.transact("set_mode", mode, SLOW)
+    assert desk.spot() == (price, ORIGIN + COUNT if price else 0)
 
 
 # ── with the adjudicator ──

@@ -9,8 +9,11 @@
      7 answers another price each second, 8 calls back before it answers, and says 1 if anybody listened, 9 speaks of another
      round, 10 answers a negative price, 11 answers from the future, 12 dates later rounds earlier, 13 reverts with a very long
      reason, 14 dates all rounds alike, 15 answers a price beyond the bounds, 16 is in a phase beyond reach, 17 dates rounds
-     before time began, 18 answers from an earlier round, 19 has a price without a date.
+     before time began, 18 answers from an earlier round, 19 has a price without a date,
+     20 is honest and takes much of the gas it may be given.
 """
+
+WORK: constant(uint256) = 420
 
 mode: public(uint256)
 decimals_mode: public(uint256)
@@ -63,7 +66,9 @@ def decimals() -> Bytes[20000]:
     """
     @notice Eight, if it says so.
     """
-    if self.decimals_mode == 0:
+    if self.decimals_mode == 20:
+        self._work()
+    if self.decimals_mode in [0, 20]:
         return abi_encode(convert(8, uint256))
     return self._answer(self.decimals_mode, 0)
 
@@ -136,6 +141,8 @@ def _answer(mode: uint256, round_id: uint256) -> Bytes[20000]:
         answered -= 1
     if mode == 19:
         time = 0
+    if mode == 20:
+        self._work()
     if mode == 5:
         long[0] = id
         long[1] = price
@@ -144,3 +151,14 @@ def _answer(mode: uint256, round_id: uint256) -> Bytes[20000]:
         long[4] = answered
         return abi_encode(long)
     return abi_encode(id, price, time, time, answered)
+
+
+@internal
+@pure
+def _work():
+    """
+    @notice Some 40,000 gas.
+    """
+    hash: bytes32 = empty(bytes32)
+    for i: uint256 in range(WORK):
+        hash = keccak256(hash)
