@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import assume, given, settings, strategies as st
+from hypothesis import assume, given, strategies as st
 
 from channels.errors import OutOfBounds
 from channels.model import Book
@@ -25,7 +25,6 @@ def both(held: Book, scale: int, t: int | None, named: dict[str, int] | None) ->
         raise
 
 
-@settings(max_examples=30)
 @given(books(max_legs=6), decimals, ages)
 def test_the_lines_add_up_to_the_loss_that_the_margin_was_made_on(held: Book, scale: int, age: int | None) -> None:
     t = None if age is None else held.marks.time + age
@@ -38,7 +37,6 @@ def test_the_lines_add_up_to_the_loss_that_the_margin_was_made_on(held: Book, sc
             assert explanation.damping >= 0 and (explanation.damping == 0 or explanation.scenario.damping < WAD)
 
 
-@settings(max_examples=30)
 @given(books(max_legs=6), decimals, ages, rows)
 def test_the_parties_lines_mirror(held: Book, scale: int, age: int | None, row: int) -> None:
     t = None if age is None else held.marks.time + age
