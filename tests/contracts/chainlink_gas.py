@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterator
 
 from tests.contracts.encoding import ETH
-from tests.contracts.evm import Contract
+from tests.contracts.evm import START, Contract
 from tests.contracts.gas import MinedChain
 from tests.contracts.rounds import DECIMALS, MAX_AGE
-from tests.contracts.world import MINUTE, START
+from tests.contracts.world import MINUTE
 
 OPENING = 65
 ROUNDS = 100

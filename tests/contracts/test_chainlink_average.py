@@ -3,10 +3,10 @@
 import pytest
 
 from tests.contracts.encoding import ETH
-from tests.contracts.evm import STRANGER, account
+from tests.contracts.evm import START, STRANGER, account
 from tests.contracts.refusals import refused
 from tests.contracts.rounds import DECIMALS, MAX_AGE, SCALE, Desk, Told, hourly, recorded, wad
-from tests.contracts.world import DAY, HOUR, MINUTE, START
+from tests.contracts.world import DAY, HOUR, MINUTE
 
 T = START - 100 * HOUR
 UNIT = 10**DECIMALS
@@ -14,9 +14,9 @@ WINDOW = 6 * HOUR
 FIRST = 1 << 64
 
 
-def desk_with(told: Told, window: int = WINDOW, **listing: int) -> Desk:
+def desk_with(told: Told, window: int = WINDOW) -> Desk:
     """A desk whose feed has these rounds."""
-    desk = Desk(window, **listing)
+    desk = Desk(window)
     desk.tell(told)
     return desk
 
@@ -150,7 +150,7 @@ def test_a_crossing_cannot_skip_a_phase() -> None:
         desk.step(expiry, 3 << 64 | 2, crossing=FIRST | 7)
     assert desk.averaged(told, expiry) == told.average(expiry, WINDOW)
     for second in ([], hourly(2_500, start=T + 7 * HOUR), hourly(2_500, start=T + 8 * HOUR)):
-        other = Told(told.phases | {2: second})
+        other = Told({**told.phases, 2: second})
         assert desk_with(other).averaged(other, expiry) == other.average(expiry, WINDOW)
 
 

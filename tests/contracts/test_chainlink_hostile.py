@@ -190,9 +190,8 @@ def test_the_adjudicator_pins_and_settles_what_was_proven(window: int) -> None:
         price = desk.first(EXPIRY, proof.id).result
         assert price == wad(2_040)
     assert channel.effective_settlement() == price
-    assert channel.pin(state).one("Pinned") | {"channel": b""} == {
-        "channel": b"", "underlying": ETH, "expiry": EXPIRY, "price": price, "origin": 0,
-    }  # fmt: skip
+    said = channel.pin(state).one("Pinned")
+    assert (said["price"], said["origin"]) == (price, 0)
     channel.settle(state)
     gain = (price - 2_000 * WAD) // 10**12
     assert channel.wallets() == (100 * UNIT + gain, 100 * UNIT - gain)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.contracts.evm import Chain, Contract
+from tests.contracts.evm import START, Chain, Contract
 from tests.contracts.refusals import refused
 from tests.contracts.rounds import DECIMALS, Desk, Told, hourly, wad
-from tests.contracts.world import HOUR, START
+from tests.contracts.world import HOUR
 
 T = START - 100 * HOUR
 ROUNDS = {
