@@ -13,7 +13,7 @@ from tests.contracts.world import MINUTE
 SPAN = 15 * MINUTE
 T = START - SPAN
 EXPIRIES = st.sampled_from(range(-5, SPAN))
-LAW = settings(max_examples=max(300, settings().max_examples))
+LAW = settings(max_examples=max(150, settings().max_examples))
 NO_PROOF = {
     "history: not a round before it",
     "history: a later round is before it",
@@ -145,7 +145,7 @@ def test_the_histories_are_not_all_alike() -> None:
     """The laws above are worth what they are asked: overlaps, empty phases, openings that win, averages that cross."""
     seen = {"settled": 0, "overlap": 0, "opening": 0, "unsettled": 0, "averaged": 0, "crossing": 0}
 
-    @LAW
+    @settings(max_examples=300)
     @given(case=windows())
     def look(case: tuple[Told, int, int]) -> None:
         told, expiry, window = case
