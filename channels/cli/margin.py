@@ -136,7 +136,7 @@ def document(table: MarginTable) -> dict[str, Any]:
         "we_are": int(channel.me),
         "decimals": terms.decimals,
         "time": table.time,
-        "spots": {name: str(spot) for name, spot in table.spots.items()},
+        "spots": {mark.underlying: str(mark.spot) for mark in table.spots},
         "parties": [_party(table, party) for party in (0, 1)],
         "terms": {
             "challenge_period": terms.challenge_period,

@@ -17,6 +17,7 @@ from ..core.exit import ExitTimes, exit_times, standing
 from ..core.rules import reports
 from ..errors import InvalidValue
 from ..model import ZERO_ADDRESS, Book, Party
+from ..model.marks import SpotMark
 from ..model.option import LAST_CALENDAR_SECOND
 from ..risk import MarginReport
 from ..risk.bands import BandSearch, LiquidationBand, liquidation_bands
@@ -42,8 +43,8 @@ class MarginTable:
     book: Book
     time: int
     """When the positions are valued, unix seconds: the marks' time unless another was asked for."""
-    spots: Mapping[str, int]
-    """At which spots, WAD."""
+    spots: tuple[SpotMark, ...]
+    """At which spots, one per underlying of the book."""
     reports: tuple[MarginReport, MarginReport]
     explanations: tuple[tuple[Explanation, ...], tuple[Explanation, ...]]
     bands: tuple[tuple[LiquidationBand, ...], tuple[LiquidationBand, ...]] | None
@@ -97,7 +98,7 @@ class MarginTable:
             channel,
             book,
             time,
-            {mark.underlying: given.get(mark.underlying, mark.spot) for mark in book.marks.spots},
+            tuple(SpotMark(mark.underlying, given.get(mark.underlying, mark.spot)) for mark in book.marks.spots),
             found,
             (split[0], split[1]),
             search,
@@ -105,7 +106,7 @@ class MarginTable:
         )
 
     def __str__(self) -> str:
-        rows = [*self._accounts(), *(row for name in self.spots for row in self._risk(name))]
+        rows = [*self._accounts(), *(row for mark in self.spots for row in self._risk(mark.underlying, mark.spot))]
         width = max(len(cell) for row in rows if not isinstance(row, str) for cell in row[1]) + 2
         lines = [*self._head(), ""]
         for row in rows:
@@ -124,12 +125,11 @@ class MarginTable:
         if not self.book.legs:
             yield "  no positions: cash alone, nothing is margined"
             return
-        prices = ", ".join(f"{name} {show(spot, 18, 2)}" for name, spot in self.spots.items())
+        prices = ", ".join(f"{mark.underlying} {show(mark.spot, 18, 2)}" for mark in self.spots)
         yield f"  valued at {utc(self.time)}, {prices}"
         marks = self.book.marks
-        agreed = {mark.underlying: mark.spot for mark in marks.spots}
-        if self.time != marks.time or self.spots != agreed:
-            prices = ", ".join(f"{name} {show(spot, 18, 2)}" for name, spot in agreed.items())
+        if self.time != marks.time or self.spots != marks.spots:
+            prices = ", ".join(f"{mark.underlying} {show(mark.spot, 18, 2)}" for mark in marks.spots)
             yield f"  WHAT IF: both agreed on {utc(marks.time)}, {prices}"
 
     def _accounts(self) -> Iterator[tuple[str, Pair]]:
@@ -156,10 +156,10 @@ class MarginTable:
         yield "equity / maintenance margin", _cells(both, _ratio)
         yield "", _cells(both, _standing)
 
-    def _risk(self, name: str) -> Iterator[str | tuple[str, Pair]]:
+    def _risk(self, name: str, spot: int) -> Iterator[str | tuple[str, Pair]]:
         greeks = [next((row for row in report.greeks if row.underlying == name), None) for report in self.reports]
         yield ""
-        yield f"  {name} at {show(self.spots[name], 18, 2)}"
+        yield f"  {name} at {show(spot, 18, 2)}"
         if greeks[0] is not None and greeks[1] is not None:
             both = greeks[0], greeks[1]
             yield "delta, units", _cells(both, lambda g: show(g.delta, 18, 3))
