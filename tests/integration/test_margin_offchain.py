@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from channels.core import views
 from channels.core.notices import BelowMaintenance, CollateralCalled, CollateralCallRefused, MarginRestored, Notice
-from channels.errors import CloseOutInvalid
-from channels.model import Leg, Party
+from channels.errors import CloseOutInvalid, DealDeclined, ProposalRejected
+from channels.model import CloseOut, Leg, Mark, Party, SettleExpiry
 from channels.risk import close_out, close_out_payouts
 from channels.runtime.live import LiveChannel
+from channels.session import Offer, any_deal
+from channels.units import WAD
 from tests.pair import Pair, opened_pair
 from tests.roles import DAY, ETH, NOW, UNIT
 
@@ -52,6 +55,7 @@ async def test_a_node_that_does_not_want_to_ask_is_asked_to() -> None:
         pair.desk.spot = "2900"
         await bob.mark()
         lacking = bob.peer_margin.collateral_call
+        await trio.sleep(0.2)  # ten looks of the watcher
         assert lacking > 0 and not heard(alice, CollateralCalled)
         assert bob.call_collateral() == lacking
         assert bob.call_collateral() == 0, "once for each agreed version"
@@ -76,6 +80,41 @@ async def test_positions_are_closed_out_at_the_market_and_the_channel_goes_on() 
         await pair.until(pair.agree)
         assert alice.positions == bob.positions == ()
         await bob.propose(bob.trade([SHORT_CALLS], premium=-400))
+
+
+async def test_a_refused_trade_is_superseded_before_a_close_out() -> None:
+    def declined(offer: Offer) -> None:
+        raise DealDeclined("not today")
+
+    async with opened_pair() as pair:
+        await short_calls(pair)
+        alice, bob = pair.alice.channel, pair.bob.channel
+        bob._seat.deal = declined
+        with pytest.raises(ProposalRejected):
+            await alice.propose(alice.trade([SHORT_CALLS.times(-1)], premium=1))
+        bob._seat.deal = any_deal
+        confirmation = await alice.close_out()
+        assert isinstance(confirmation.operations[-1], CloseOut)
+        assert alice.positions == ()
+
+
+async def test_an_expiry_that_settled_meanwhile_is_settled_with_the_close_out() -> None:
+    """Two expiries; the first has settled, and nobody keeps house: one proposal settles it and closes the rest."""
+    quiet = {"housekeeping": False}
+    async with opened_pair(alice_config=quiet, bob_config=quiet) as pair:
+        alice = pair.alice.channel
+        for side in pair.sides:
+            await side.channel.deposit(10_000)
+        await pair.until(lambda: all(sum(s.channel.state.chain.deposits) == 20_000 * UNIT for s in pair.sides))
+        legs = [SHORT_CALLS.times(1), Leg.call(ETH, NOW + 21 * DAY, 2500, quantity=-1)]
+        await alice.propose(*views.housekeeping(alice.state), alice.trade(legs, premium=-400))
+        expiry = SHORT_CALLS.expiry
+        await pair.advance(expiry - pair.local.now + 1)
+        await trio.to_thread.run_sync(lambda: pair.local.publish_settlement(ETH, expiry, 2_450 * WAD))
+        await pair.until(lambda: all(s.channel.state.chain.settlement(ETH, expiry) for s in pair.sides))
+        confirmation = await alice.close_out()
+        assert [type(op) for op in confirmation.operations] == [SettleExpiry, Mark, CloseOut]
+        assert alice.positions == ()
 
 
 async def test_a_top_up_on_its_way_is_agreed_with_the_close_out() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from channels.core import facts as f, views
+from channels.core import facts as f, rules, views
 from channels.core.monitor import agreed_margins
 from channels.core.notices import BelowMaintenance, MarginRestored, Notice, Updated
-from channels.model import Acknowledge, CloseOut, Leg, Party
+from channels.model import Acknowledge, CloseOut, Leg, Party, Reopen, Withdraw
 from channels.risk import margin, witness
 from channels.units import WAD
 from tests.roles import ETH, EXPIRY, HOUR, LATER, NOW, UNIT, condor
@@ -52,8 +53,8 @@ def test_the_first_mark_below_maintenance_is_the_event() -> None:
     assert first and first < world.agreed.version
     for side in world.sides:
         assert events(side.notices) == [expected]
-        told = [type(n) for n in side.notices if getattr(n, "version", 0) == first or isinstance(n, Updated)]
-        assert told.index(BelowMaintenance) > 0, "the state is told before what it means"
+        before = side.notices[side.notices.index(expected) - 1]
+        assert isinstance(before, Updated) and before.agreed.version == first, "the state comes before what it means"
 
 
 def test_it_is_strict_to_the_last_unit() -> None:
@@ -190,6 +191,34 @@ def test_a_dispute_changes_no_verdict() -> None:
     world.confirm(f.RegisteredSeen(world.agreed.state, NOW + HOUR))
     world.block(NOW + HOUR)
     assert not events(world.alice.notices + world.bob.notices)
+
+
+def test_a_reopen_counts_when_it_is_registered() -> None:
+    """It folds in a payment that the agreed state did not know: agreed it is nothing yet, registered it is a breach."""
+    world = short()
+    mark_at(world, 2_900)
+    world.confirm(f.RegisteredSeen(world.agreed.state, NOW + HOUR), f.PaymentSeen(Party.ZERO, 1_500 * UNIT))
+    world.propose(world.alice, Reopen((1_500 * UNIT, 0), NOW + 600))
+    closing = world.alice.channel.closing
+    assert closing is not None
+    assert not events(world.alice.notices + world.bob.notices)
+    world.confirm(f.RegisteredSeen(closing.state, 0))
+    for side in world.sides:
+        assert [(type(n), n.version) for n in events(side.notices)] == [(BelowMaintenance, closing.version)]
+
+
+def test_a_withdrawal_that_hangs_on_one_side_is_no_event_on_either() -> None:
+    """Alice counts it when she signs; whether she is in breach is not a matter of who knows what."""
+    world = short()
+    world.bob.seat.channel = replace(world.bob.channel, frozen=1)
+    world.propose(world.alice, Withdraw(6_000 * UNIT))
+    world.bob.seat.channel = replace(world.bob.channel, frozen=0)
+    mark_at(world, 2_600)
+    mine = rules.reports(world.alice.channel, *world.alice.channel.base)[0]
+    assert mine.is_breach
+    for side in world.sides:
+        assert not views.is_below_maintenance(side.channel, Party.ZERO)
+        assert not events(side.notices)
 
 
 def test_a_condor_far_from_its_strikes_is_nobodys_event() -> None:

@@ -196,6 +196,20 @@ def test_below_maintenance_nothing_is_withdrawn(world: Joined) -> None:
     verdict(replace(breached, me=Party.ONE), Withdraw(1))
 
 
+def test_a_mark_in_the_same_proposal_lifts_nothing(world: Joined) -> None:
+    """The market came back and Alice would take her money out before the state that says so is agreed."""
+    world.propose(world.alice, world.trade((SHORT_CALLS,)))
+    world.spot = "3000"
+    world.propose(world.alice, world.mark())
+    assert rules.reports(world.alice.channel, *world.alice.channel.base)[0].is_breach
+    world.spot = "2000"
+    with pytest.raises(ReduceOnly) as caught:
+        verdict(world.alice.channel, world.mark(), Withdraw(1))
+    assert caught.value.initial_after < caught.value.initial_before
+    world.propose(world.alice, world.mark())
+    verdict(world.alice.channel, Withdraw(1))
+
+
 def test_a_withdrawal_needs_its_proposers_initial_margin(world: Joined) -> None:
     world.propose(world.alice, world.trade((SHORT_CALLS,)))
     excess = rules.reports(world.alice.channel, *world.alice.channel.base)[0].excess
