@@ -204,7 +204,7 @@ class Web3Chain(CallBuilder, Chain):
         block = int(log["blockNumber"])
         if not first <= block <= last:
             return None
-        decoded = decode_log(log["topics"], bytes(log["data"]))
+        decoded = decode_log(log["topics"], bytes(log["data"]), block, int(log["logIndex"]))
         return None if decoded is None else Located(block, *decoded)
 
     def _view(self, name: str, *args: object) -> tuple[Any, ...]:

@@ -12,16 +12,31 @@ from typing import Any
 
 from eth_abi.abi import decode
 
-from ..core.facts import ChainFact, ClosedSeen, DepositSeen, PaymentSeen, RegisteredSeen, SettlementSeen
+from ..core.facts import (
+    CalledSeen,
+    ChainFact,
+    ClosedSeen,
+    CuredSeen,
+    DepositSeen,
+    LiquidatedSeen,
+    PaymentSeen,
+    RegisteredSeen,
+    ReleasedSeen,
+    SettlementSeen,
+)
 from ..errors import InvalidBook, RuleViolation
 from ..model import ChannelId, Intent, Party, State
 from ..model.option import underlying_word
 from .abi import Entry, abi_of
 
+Place = tuple[int, int]
+"""Block number and log index."""
 
-def decode_log(topics: Sequence[bytes], data: bytes) -> tuple[ChannelId, ChainFact] | None:
+
+def decode_log(topics: Sequence[bytes], data: bytes, block: int, index: int) -> tuple[ChannelId, ChainFact] | None:
     """Return the channel and the fact that a log of the adjudicator states; None if it states none.
 
+    `block` and `index` are where the log stands: margin facts carry them.
     Raises eth_abi's DecodingError if the bytes are not what the event's declaration says: no adjudicator wrote them.
     """
     reader = _readers().get(bytes(topics[0])) if topics else None
@@ -32,7 +47,7 @@ def decode_log(topics: Sequence[bytes], data: bytes) -> tuple[ChannelId, ChainFa
         return None
     channel = ChannelId(bytes(topics[1]))
     try:
-        return channel, read(*decode(entry.inputs, data))
+        return channel, read((block, index), *decode(entry.inputs, data))
     except RuleViolation:
         return None
 
@@ -46,28 +61,48 @@ def _readers() -> Mapping[bytes, tuple[Entry, Callable[..., ChainFact]]]:
         "Registered": _registered,
         "Pinned": _pinned,
         "Closed": _closed,
+        "Called": _called,
+        "Cured": _cured,
+        "Liquidated": _liquidated,
+        "Released": _released,
     }
     return {events[name].topic: (events[name], read) for name, read in readers.items()}
 
 
-def _deposited(party: int, amount: int, total: int) -> ChainFact:
+def _deposited(_: Place, party: int, amount: int, total: int) -> ChainFact:
     return DepositSeen(Party(party), total)
 
 
-def _paid(party: int, amount: int, total: int) -> ChainFact:
+def _paid(_: Place, party: int, amount: int, total: int) -> ChainFact:
     return PaymentSeen(Party(party), total)
 
 
-def _registered(deadline: int, row: Sequence[Any]) -> ChainFact:
+def _registered(_: Place, deadline: int, row: Sequence[Any]) -> ChainFact:
     return RegisteredSeen(state_of(row), deadline)
 
 
-def _pinned(underlying: bytes, expiry: int, price: int, origin: int) -> ChainFact:
+def _pinned(_: Place, underlying: bytes, expiry: int, price: int, origin: int) -> ChainFact:
     return SettlementSeen(underlying_of(underlying), expiry, price)
 
 
-def _closed(payout0: int, payout1: int) -> ChainFact:
+def _closed(_: Place, payout0: int, payout1: int) -> ChainFact:
     return ClosedSeen((payout0, payout1))
+
+
+def _called(place: Place, party: int, deadline: int) -> ChainFact:
+    return CalledSeen(Party(party), deadline, *place)
+
+
+def _cured(place: Place, party: int) -> ChainFact:
+    return CuredSeen(Party(party), *place)
+
+
+def _liquidated(place: Place, party: int, value0: int, charge: int) -> ChainFact:
+    return LiquidatedSeen(Party(party), value0, charge, *place)
+
+
+def _released(place: Place, party: int, amount: int) -> ChainFact:
+    return ReleasedSeen(Party(party), amount, *place)
 
 
 def state_of(row: Sequence[Any]) -> State | None:

@@ -19,7 +19,8 @@ from ..model import (
     Terms,
 )
 from ..risk.policy import MarginPolicy
-from .facts import SettlementSeen
+from .facts import LiquidatedSeen, SettlementSeen
+from .margin_calls import NO_CALL, MarginCall
 from .phases import Phase
 
 
@@ -51,6 +52,12 @@ class ChainView:
     """What the close paid; None while the channel is not closed."""
     time: int = 0
     """Time of the latest confirmed block."""
+    calls: tuple[MarginCall, MarginCall] = (NO_CALL, NO_CALL)
+    """Each party's margin call."""
+    margin_place: tuple[int, int] = (-1, -1)
+    """Where the chain said the last thing about margin that was heard: block number, log index."""
+    liquidated: LiquidatedSeen | None = None
+    """How a close-out closed the channel; None where none did."""
 
     @property
     def version(self) -> int:

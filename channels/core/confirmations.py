@@ -7,7 +7,7 @@ from dataclasses import replace
 from . import events as e, notices as n, records as r
 from .channel import Channel
 from .commands import Notify
-from .facts import DepositSeen
+from .facts import CalledSeen, CuredSeen, DepositSeen, LiquidatedSeen, ReleasedSeen
 from .outcome import Outcome, Step, freeze
 from .phases import Phase
 
@@ -80,4 +80,22 @@ def registration_confirmed(channel: Channel, event: e.RegistrationConfirmed) -> 
         outcome.notify(n.DisputeEnded(fact.version))
     else:
         outcome.notify(n.Registered(fact.version))
+    return outcome.done()
+
+
+def margin_confirmed(channel: Channel, event: e.MarginConfirmed) -> Step:
+    fact = event.fact
+    if fact.place <= channel.chain.margin_place:
+        return Step(channel)
+    outcome = Outcome(channel)
+    outcome.persist(r.ChainSaid(fact))
+    match fact:
+        case CalledSeen(party, deadline):
+            outcome.notify(n.MarginCalled(party, deadline, channel.chain.version))
+        case CuredSeen(party):
+            outcome.notify(n.MarginCallCured(party))
+        case LiquidatedSeen(party, value0, charge):
+            outcome.notify(n.Liquidated(party, value0, charge))
+        case ReleasedSeen(party, amount):
+            outcome.notify(n.Released(party, amount))
     return outcome.done()

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 
 from ..errors import RuleViolation
 from ..model import Agreed, Book, HalfSigned, Marks, Operation
-from .facts import ClosedSeen, DepositSeen, PaymentSeen, RegisteredSeen, SettlementSeen
+from .facts import (
+    CalledSeen,
+    ClosedSeen,
+    CuredSeen,
+    DepositSeen,
+    LiquidatedSeen,
+    MarginFact,
+    PaymentSeen,
+    RegisteredSeen,
+    ReleasedSeen,
+    SettlementSeen,
+)
 
 
 class Event:
@@ -174,13 +185,24 @@ class CloseConfirmed(Event):
     fact: ClosedSeen
 
 
+@dataclass(frozen=True, slots=True)
+class MarginConfirmed(Event):
+    fact: MarginFact
+
+
 CHAIN_EVENTS = {
     DepositSeen: DepositConfirmed,
     PaymentSeen: PaymentConfirmed,
     RegisteredSeen: RegistrationConfirmed,
     SettlementSeen: SettlementConfirmed,
     ClosedSeen: CloseConfirmed,
+    CalledSeen: MarginConfirmed,
+    CuredSeen: MarginConfirmed,
+    LiquidatedSeen: MarginConfirmed,
+    ReleasedSeen: MarginConfirmed,
 }
 """The event that carries each kind of fact."""
 
-ChainEvent = DepositConfirmed | PaymentConfirmed | RegistrationConfirmed | SettlementConfirmed | CloseConfirmed
+ChainEvent = (
+    DepositConfirmed | PaymentConfirmed | RegistrationConfirmed | SettlementConfirmed | CloseConfirmed | MarginConfirmed
+)

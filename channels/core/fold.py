@@ -13,8 +13,21 @@ from ..errors import InvariantBroken
 from ..model import Agreed, Intent, Party
 from ..risk.policy import MarginPolicy
 from . import records as r
-from .channel import Channel, MarkPolicy, Outstanding
-from .facts import ChainFact, ClosedSeen, DepositSeen, PaymentSeen, RegisteredSeen, SettlementSeen
+from .channel import ChainView, Channel, MarkPolicy, Outstanding
+from .facts import (
+    CalledSeen,
+    ChainFact,
+    ClosedSeen,
+    CuredSeen,
+    DepositSeen,
+    LiquidatedSeen,
+    MarginFact,
+    PaymentSeen,
+    RegisteredSeen,
+    ReleasedSeen,
+    SettlementSeen,
+)
+from .margin_calls import NO_CALL, MarginCall
 
 
 def replay(records: Iterable[r.Record], policy: MarginPolicy, mark_policy: MarkPolicy) -> Channel:
@@ -117,10 +130,41 @@ def _evolve_chain(channel: Channel, fact: ChainFact) -> Channel:
         case SettlementSeen():
             return replace(channel, chain=replace(chain, settlements=(*chain.settlements, fact)))
         case ClosedSeen(payouts):
-            return replace(channel, chain=replace(chain, payouts=payouts))
+            return replace(channel, chain=replace(chain, payouts=payouts, calls=(NO_CALL, NO_CALL)))
         case RegisteredSeen(state, deadline):
-            channel = replace(channel, chain=replace(chain, registered=state, deadline=deadline))
+            calls = _calls_after(chain, fact)
+            channel = replace(channel, chain=replace(chain, registered=state, deadline=deadline, calls=calls))
             closing = channel.closing
             if closing and state == closing.state and closing.state.intent is Intent.REOPEN:
                 channel = replace(channel, agreed=closing, closing=None)
             return _drop_superseded(channel)
+        case CalledSeen() | CuredSeen() | LiquidatedSeen() | ReleasedSeen():
+            return replace(channel, chain=_evolve_margin(chain, fact))
+
+
+def _calls_after(chain: ChainView, fact: RegisteredSeen) -> tuple[MarginCall, MarginCall]:
+    """A newer state disarms both parties' calls, a REOPEN ends them; the registered one, shown again, does neither."""
+    first, second = chain.calls
+    if fact.version <= chain.version:
+        return first, second
+    if fact.state is not None and fact.state.intent is Intent.REOPEN:
+        return NO_CALL, NO_CALL
+    return first.disarmed, second.disarmed
+
+
+def _evolve_margin(chain: ChainView, fact: MarginFact) -> ChainView:
+    chain = replace(chain, margin_place=fact.place)
+    match fact:
+        case CalledSeen(party, deadline):
+            return _with_call(chain, party, MarginCall(deadline, chain.version))
+        case CuredSeen(party):
+            return _with_call(chain, party, NO_CALL)
+        case LiquidatedSeen():
+            return replace(chain, liquidated=fact)
+        case ReleasedSeen():
+            return chain
+
+
+def _with_call(chain: ChainView, party: Party, call: MarginCall) -> ChainView:
+    first, second = chain.calls
+    return replace(chain, calls=(call, second) if party is Party.ZERO else (first, call))

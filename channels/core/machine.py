@@ -84,4 +84,5 @@ _HANDLERS: dict[type[e.Event], Callable[[Channel, Any], Step]] = {
     e.SettlementConfirmed: confirmations.settlement_confirmed,
     e.BookFound: confirmations.book_found,
     e.CloseConfirmed: confirmations.close_confirmed,
+    e.MarginConfirmed: confirmations.margin_confirmed,
 }

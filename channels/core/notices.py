@@ -149,6 +149,45 @@ class SettlementFixed:
 
 
 @dataclass(frozen=True, slots=True)
+class MarginCalled:
+    """A party is called for margin on-chain, on registered `version`: cured before `deadline`, or it may be closed out.
+
+    A cure, or a newer registered state, ends it.
+    """
+
+    party: Party
+    deadline: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarginCallCured:
+    """A party's margin call is over: it showed that it holds its initial margin."""
+
+    party: Party
+
+
+@dataclass(frozen=True, slots=True)
+class Liquidated:
+    """A party missed its margin call and was closed out at the mark; `ChannelClosed` follows.
+
+    Token units: `value0` is what the positions were worth to party 0, `charge` went from `party` to the other side.
+    """
+
+    party: Party
+    value0: int
+    charge: int
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A party took excess collateral out of a channel that settles, token units; `PaidOut` follows with the total."""
+
+    party: Party
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelClosed:
     """The channel is closed; token units paid to party 0 and 1."""
 
@@ -180,6 +219,10 @@ Notice = (
     | DisputeEnded
     | Settling
     | SettlementFixed
+    | MarginCalled
+    | MarginCallCured
+    | Liquidated
+    | Released
     | ChannelClosed
     | DataLoss
 )

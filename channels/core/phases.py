@@ -28,6 +28,7 @@ def _chain(here: Phase, *, live: tuple[Phase, ...]) -> dict[type[e.Event], tuple
         e.DepositConfirmed: (here,),
         e.PaymentConfirmed: (here,),
         e.SettlementConfirmed: (here,),
+        e.MarginConfirmed: (here,),
         e.RegistrationConfirmed: live,
         e.CloseConfirmed: (_CLOSED,),
     }

@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..core.facts import ClosedSeen, DepositSeen, PaymentSeen, RegisteredSeen, SettlementSeen
+from ..core.facts import (
+    CalledSeen,
+    ClosedSeen,
+    CuredSeen,
+    DepositSeen,
+    LiquidatedSeen,
+    PaymentSeen,
+    RegisteredSeen,
+    ReleasedSeen,
+    SettlementSeen,
+)
 from ..core.records import (
     BookRecalled,
     ChainSaid,
@@ -38,6 +48,7 @@ SIGNED = 3
 
 _OPERATIONS = s.sequence(s.OPERATION, 0, 16)
 _HALF = s.struct(HalfSigned, state=s.STATE, book=s.BOOK, party=s.PARTY, signature=s.SIGNATURE)
+_PLACE = {"block": s.NUMBER, "index": s.NUMBER}
 _FACT = s.union(
     [
         (1, DepositSeen, s.struct(DepositSeen, party=s.PARTY, total=s.AMOUNT)),
@@ -45,6 +56,10 @@ _FACT = s.union(
         (3, RegisteredSeen, s.struct(RegisteredSeen, state=s.optional(s.STATE), deadline=s.NUMBER)),
         (4, SettlementSeen, s.struct(SettlementSeen, underlying=s.UNDERLYING, expiry=s.NUMBER, price=s.AMOUNT)),
         (5, ClosedSeen, s.struct(ClosedSeen, payouts=s.PAIR)),
+        (6, CalledSeen, s.struct(CalledSeen, party=s.PARTY, deadline=s.NUMBER, **_PLACE)),
+        (7, CuredSeen, s.struct(CuredSeen, party=s.PARTY, **_PLACE)),
+        (8, LiquidatedSeen, s.struct(LiquidatedSeen, party=s.PARTY, value0=s.AMOUNT, charge=s.AMOUNT, **_PLACE)),
+        (9, ReleasedSeen, s.struct(ReleasedSeen, party=s.PARTY, amount=s.AMOUNT, **_PLACE)),
     ]
 )
 _RECORDS: list[tuple[int, type, s.Codec]] = [

@@ -10,7 +10,17 @@ from hypothesis import given, strategies as st
 from channels.chain.abi import abi_of, revert_reason
 from channels.chain.decode import decode_log, state_of, underlying_of
 from channels.chain.encode import state_tuple
-from channels.core.facts import ClosedSeen, DepositSeen, PaymentSeen, RegisteredSeen, SettlementSeen
+from channels.core.facts import (
+    CalledSeen,
+    ClosedSeen,
+    CuredSeen,
+    DepositSeen,
+    LiquidatedSeen,
+    PaymentSeen,
+    RegisteredSeen,
+    ReleasedSeen,
+    SettlementSeen,
+)
 from channels.errors import InvalidBook, InvariantBroken
 from channels.model import Intent, Party, keccak
 from tests.roles import CHANNEL, ETH, UNIT, book, condor, state
@@ -19,9 +29,12 @@ EVENTS = abi_of("Adjudicator").events
 amounts = st.integers(0, 2**119)
 
 
-def log(name: str, *values: object) -> tuple[list[bytes], bytes]:
-    """A log as the adjudicator would write it."""
-    return [EVENTS[name].topic, CHANNEL], encode(EVENTS[name].inputs, values)
+PLACE = (7, 3)
+
+
+def log(name: str, *values: object) -> tuple[list[bytes], bytes, int, int]:
+    """A log as the adjudicator would write it, in block 7, the fourth there."""
+    return [EVENTS[name].topic, CHANNEL], encode(EVENTS[name].inputs, values), *PLACE
 
 
 @given(party=st.sampled_from(Party), amount=amounts, total=amounts)
@@ -64,13 +77,27 @@ def test_closed():
     assert decode_log(*log("Closed", 3, 4)) == (CHANNEL, ClosedSeen((3, 4)))
 
 
+@given(
+    party=st.sampled_from(Party),
+    deadline=st.integers(0, 2**64 - 1),
+    amount=amounts,
+    value=st.integers(-(2**119), 2**119),
+)
+def test_margin_facts_know_their_place(party, deadline, amount, value):
+    assert decode_log(*log("Called", int(party), deadline)) == (CHANNEL, CalledSeen(party, deadline, *PLACE))
+    assert decode_log(*log("Cured", int(party))) == (CHANNEL, CuredSeen(party, *PLACE))
+    liquidated = LiquidatedSeen(party, value, amount, *PLACE)
+    assert decode_log(*log("Liquidated", int(party), value, amount)) == (CHANNEL, liquidated)
+    assert decode_log(*log("Released", int(party), amount)) == (CHANNEL, ReleasedSeen(party, amount, *PLACE))
+
+
 def test_events_that_state_no_fact_are_passed_over():
     deferred = [EVENTS["Deferred"].topic, CHANNEL, bytes(32)]
-    assert decode_log(deferred, encode(EVENTS["Deferred"].inputs, (b"\1" * 20, 5))) is None
-    assert decode_log([], b"") is None
-    assert decode_log([keccak(b"Called(bytes32)"), CHANNEL], b"") is None
-    topics, data = log("Closed", 3, 4)
-    assert decode_log(topics[:1], data) is None
+    assert decode_log(deferred, encode(EVENTS["Deferred"].inputs, (b"\1" * 20, 5)), *PLACE) is None
+    assert decode_log([], b"", *PLACE) is None
+    assert decode_log([keccak(b"Called(bytes32)"), CHANNEL], b"", *PLACE) is None
+    topics, data, *_ = log("Closed", 3, 4)
+    assert decode_log(topics[:1], data, *PLACE) is None
 
 
 @pytest.mark.parametrize("word", [b"\xff" * 32, bytes(32), b" ETH".ljust(32, b"\0"), b"ETH\0USD".ljust(32, b"\0")])
@@ -86,10 +113,12 @@ def test_a_state_nobody_may_sign_is_passed_over():
     assert decode_log(*log("Registered", 0, tuple(row))) is None
 
 
-@pytest.mark.parametrize("name", ["Deposited", "Registered", "Paid", "Pinned", "Closed"])
+@pytest.mark.parametrize(
+    "name", ["Deposited", "Registered", "Paid", "Pinned", "Closed", "Called", "Cured", "Liquidated", "Released"]
+)
 def test_bytes_the_adjudicator_cannot_have_written(name):
     with pytest.raises(DecodingError):
-        decode_log([EVENTS[name].topic, CHANNEL], b"\xff" * 31)
+        decode_log([EVENTS[name].topic, CHANNEL], b"\xff" * 31, *PLACE)
 
 
 def test_topics_and_selectors_are_the_known_ones():

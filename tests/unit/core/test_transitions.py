@@ -67,6 +67,7 @@ EVENTS: dict[type[e.Event], e.Event] = {
         e.RegistrationConfirmed(f.RegisteredSeen(None, NOW + 3 * HOUR)),
         e.SettlementConfirmed(f.SettlementSeen(ETH, EXPIRY, 10**18)),
         e.CloseConfirmed(f.ClosedSeen((1, 2))),
+        e.MarginConfirmed(f.CalledSeen(Party.ONE, NOW + HOUR, 1, 0)),
     )
 }
 
