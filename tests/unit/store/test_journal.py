@@ -8,11 +8,15 @@ from typing import Any, get_args
 import pytest
 
 from channels.core.facts import (
+    CalledSeen,
     ChainFact,
     ClosedSeen,
+    CuredSeen,
     DepositSeen,
+    LiquidatedSeen,
     PaymentSeen,
     RegisteredSeen,
+    ReleasedSeen,
     SettlementSeen,
 )
 from channels.core.records import (
@@ -50,6 +54,10 @@ EVERY_RECORD: list[Record] = [
     ChainSaid(RegisteredSeen(None, 0)),
     ChainSaid(SettlementSeen(ETH, EXPIRY, 2_345 * 10**18)),
     ChainSaid(ClosedSeen((1, 2))),
+    ChainSaid(CalledSeen(Party.ONE, EXPIRY, 2**40, 7)),
+    ChainSaid(CuredSeen(Party.ZERO, 5, 0)),
+    ChainSaid(LiquidatedSeen(Party.ONE, -(2**119), 2**119, 5, 1)),
+    ChainSaid(ReleasedSeen(Party.ZERO, 2**119, 5, 2)),
     BookRecalled(book()),
     SigningFrozen(9),
 ]
