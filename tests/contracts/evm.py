@@ -5,7 +5,8 @@ library is imported here: addresses, calldata, events and revert strings are dec
 eth-abi, so that what the library encodes is judged by something else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -144,6 +145,16 @@ class Chain:
     def fund(self, address: str) -> None:
         """Give an account ether (only for tests that send some)."""
         self._evm.set_balance(address, 10**20)
+
+    @contextmanager
+    def fork(self) -> Iterator[None]:
+        """What happens inside has not happened afterwards."""
+        checkpoint, now = self._evm.snapshot(), self.now
+        try:
+            yield
+        finally:
+            self._evm.revert(checkpoint)
+            self.at(now)
 
     def _decode(self, log: Any) -> Event:
         topics, data = log.data

@@ -1,12 +1,11 @@
-"""The chain of `evm`, with what a machine needs beside it: forks, contracts from source text, mutated adjudicators.
+"""The chain of `evm`, with what a machine needs beside it: contracts from source text, mutated adjudicators.
 
 The token and the price source here can turn hostile and back while a test runs, which no shipped contract should be
 able to do; so they are compiled from the text below. A mutant is the shipped adjudicator with a few lines of its
 sources replaced: each replacement must match exactly once, so that a planted bug can never silently stop being planted.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from functools import cache, lru_cache
 from pathlib import Path, PurePath
@@ -116,7 +115,7 @@ class Mutation:
 
 
 class Laboratory(Chain):
-    """A chain that forks and that takes bytecode."""
+    """A chain that takes bytecode."""
 
     def __init__(self, timestamp: int = START) -> None:
         super().__init__(timestamp)
@@ -150,16 +149,6 @@ class Laboratory(Chain):
         keyed = iter(raw[1:])
         values = [eth_abi.decode([kind], next(keyed))[0] if indexed else next(plain) for kind, indexed in fields]
         return Event(contract.address, shape.name, dict(zip(shape.names, values, strict=True)))
-
-    @contextmanager
-    def fork(self) -> Iterator[None]:
-        """What happens inside has not happened afterwards."""
-        checkpoint, now = self._evm.snapshot(), self.now
-        try:
-            yield
-        finally:
-            self._evm.revert(checkpoint)
-            self.at(now)
 
 
 @cache

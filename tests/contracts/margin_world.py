@@ -6,22 +6,32 @@ source's spots: so every test here also holds the contract to the library, bit f
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from channels.model.book import decode_book
 from channels.risk import DEFAULT_POLICY, MarginPolicy, MarginReport, margin
 from channels.risk.close_out import witness
 from tests.contracts.encoding import ETH, WAD, Key, State
-from tests.contracts.evm import Contract
-from tests.contracts.world import Channel, World
+from tests.contracts.evm import Chain, Contract
+from tests.contracts.world import UNIT, Channel, World, call, put
 
 SPOT = 2_000
+BREACH = 2_150
+"""A spot at which 2,800 no longer carry ten short calls at 2,200 with a week to live; at 2,000 they do."""
+STAKES = (2_800 * UNIT, 2_800 * UNIT)
 
 
 class MarginWorld(World):
     """A world with a risk engine whose policy every channel's terms name."""
 
-    def __init__(self, policy: MarginPolicy = DEFAULT_POLICY, source: str = "MockSource") -> None:
-        super().__init__(source=source)
+    def __init__(
+        self,
+        policy: MarginPolicy = DEFAULT_POLICY,
+        source: str = "MockSource",
+        token: str = "TestToken",
+        chain: Chain | None = None,
+    ) -> None:
+        super().__init__(token, source, chain)
         self.policy = policy
         self.engine = self.deploy_engine(policy)
 
@@ -83,3 +93,25 @@ class Desk:
 def eth_spot(world: World, price: int) -> None:
     """Let the source mark ETH at a whole price now."""
     world.spot(price * WAD, underlying=ETH)
+
+
+def short_calls(channel: Channel, version: int = 1, **fields: int) -> State:
+    """Return a state in which party 0 is short ten calls at 2,200."""
+    return channel.state(version, call(2_200, -10), **fields)
+
+
+def short_forward(channel: Channel, version: int = 1, **fields: int) -> State:
+    """Return a state in which party 0 is short ten calls and long ten puts: whoever is poor, a move hurts."""
+    return channel.state(version, call(2_200, -10), put(1_900, 10), **fields)
+
+
+def called(channel: Channel, state: State, party: int = 0, price: int = BREACH) -> Mapping[str, Any]:
+    """Let the spot move and call `party` on the registered state; return the event."""
+    eth_spot(channel.world, price)
+    return channel.recall(state, party, Desk.of(channel, state).witness(party)).one("Called")
+
+
+def lacking(channel: Channel, state: State, party: int = 0) -> int:
+    """Return what `party` lacks now to its initial margin, token units."""
+    report = Desk.of(channel, state).reports[party]
+    return report.initial_margin - report.equity
