@@ -40,6 +40,7 @@ from ..model import (
     Withdraw,
 )
 from ..risk.report import MarginReport
+from ..risk.valuation import positions
 from ..units import WAD, show
 from .apply import apply
 from .channel import Channel
@@ -99,7 +100,7 @@ def judge(
         # Only the last marks move money: those that an operation brought and the next one replaced bind nobody.
         _check_marks(channel, closed[1].marks if closed else book.marks, proposer, now, view)
         # A book that cannot be priced could be neither monitored here nor called on-chain: OutOfBounds refuses it.
-        reports(channel, state, book)
+        positions(book)
     if any(isinstance(op, Trade | Withdraw) for op in operations):
         _check_margin(channel, state, book, withdraws=any(isinstance(op, Withdraw) for op in operations), by=proposer)
 
