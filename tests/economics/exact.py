@@ -143,94 +143,112 @@ class _Replay:
         )[0]
 
     def run(self) -> Replayed:
-        last = len(CLOCK) - 1
-        silent = self.sign()
-        if silent == last:
-            return self.ends(last, End.SIGNING, 0, silent)
-        self.tell(silent, "signs for the last time")
-        frozen = self.mark(silent)
-        asked = CLOCK[silent + 1] + self.rules.reply_timeout
-        hidden = self.rules.outstanding if self.strategy.reveals else 0
-        j = silent + 1
-        while j <= last:
+        opened: int | None = 0
+        while opened is not None:
+            silent = self.sign(opened)
+            if silent is None:
+                return self.ends(len(CLOCK) - 1, End.SIGNING, 0, len(CLOCK) - 1)
+            self.tell(silent, "signs for the last time")
+            opened = self.stay_silent(silent)
+        return self.found
+
+    def sign(self, opened: int) -> int | None:
+        """Sign from the mark at which this begins until the strategy leaves: the last co-signed mark's index."""
+        if self.strategy.leaves is Leaves.NEVER:
+            return None
+        report = self.at(opened, None)
+        self.cash += report.initial_margin_shortfall
+        if self.strategy.sweeps:
+            self.cash -= report.excess
+        for j in range(opened + 1, len(CLOCK)):
             if CLOCK[j] >= self.last_expiry:
-                return self.settles(j, End.EXPIRED, silent)
-            if not self.rules.margin_calls:
-                j += 1
-                continue
+                return None
+            if self.strategy.leaves is Leaves.AT_ONCE:
+                return j - 1
+            report = self.at(j, None)
+            rise = self.level[j] >= VOL_RISE * self.level[opened]
+            if report.is_breach or (self.strategy.leaves is Leaves.AT_A_VOL_RISE and rise):
+                return j - 1
+            if self.strategy.sweeps:
+                self.cash -= report.excess
+        return None
+
+    def stay_silent(self, silent: int) -> int | None:
+        """Be silent until the path's end (None, and `found` says it), or until a cure: the index it happens at."""
+        last, rules = len(CLOCK) - 1, self.rules
+        frozen = self.mark(silent)
+        asked = CLOCK[silent + 1] + rules.reply_timeout
+        hidden = rules.outstanding if self.strategy.reveals else 0
+        j = silent + 1 if rules.margin_calls else last + 1
+        while True:
+            if self.over(j, silent):
+                return None
             report = self.at(j, frozen)
             if not report.is_breach:
-                if self.strategy.releases and CLOCK[j] >= CLOCK[silent + 1] + self.rules.challenge:
+                if self.strategy.releases and CLOCK[j] >= CLOCK[silent + 1] + rules.challenge:
                     self.cash -= max(0, min(report.excess, self.cash))
                 j += 1
                 continue
-            j = int(np.searchsorted(CLOCK, max(CLOCK[j], asked) + self.rules.latency))
-            if j > last:
-                break
-            if CLOCK[j] >= self.last_expiry:
-                return self.settles(j, End.EXPIRED, silent)
+            j = int(np.searchsorted(CLOCK, max(CLOCK[j], asked) + rules.latency))
+            if self.over(j, silent):
+                return None
             if not self.at(j, frozen).is_breach:
                 j += 1
                 continue
             self.called = j
             self.tell(j, "is called")
-            deadline, bound = CLOCK[j] + self.rules.cure, CLOCK[j] + self.rules.challenge
+            deadline, bound = CLOCK[j] + rules.cure, CLOCK[j] + rules.challenge
             while hidden and deadline < bound:
                 hidden -= 1
-                deadline += self.rules.latency + self.rules.cure / 2
-                if CLOCK[self.until(deadline)] >= self.last_expiry:
-                    break
-            j = self.until(deadline)
-            if CLOCK[j] >= self.last_expiry:
-                return self.settles(int(np.searchsorted(CLOCK, self.last_expiry)), End.EXPIRED, silent)
-            if self.strategy.sees:
-                report = self.at(j, frozen)
-                if max(0, report.equity - report.charges.total) <= self.at(j, None).equity:
-                    self.tell(j, "cures")
-                    return self.ends(j, End.CURED, 0, silent)
-            j = int(np.searchsorted(CLOCK, deadline + self.rules.latency))
-            due = j
-            while j <= last and (j == due or CLOCK[j] <= deadline + self.rules.window):
-                if CLOCK[j] >= self.last_expiry:
-                    return self.settles(j, End.EXPIRED, silent)
+                deadline += rules.latency + rules.cure / 2
+                self.tell(j, "will reveal one more half-signed state before the deadline")
+            j = int(np.searchsorted(CLOCK, deadline, side="right")) - 1
+            if self.over(j, silent):
+                return None
+            if self.strategy.sees and self.paid(self.at(j, frozen)) <= self.at(j, None).equity:
+                self.tell(j, "cures")
+                return j
+            j = int(np.searchsorted(CLOCK, deadline + rules.latency))
+            while True:
+                if self.over(j, silent):
+                    return None
                 report = self.at(j, frozen)
                 if report.is_breach:
-                    honest = self.at(j, None).equity
-                    paid = max(0, report.equity - report.charges.total)
-                    self.tell(
-                        j,
-                        f"is liquidated: equity {report.equity / UNIT:.2f} at the frozen marks, charge "
-                        f"{report.charges.total / UNIT:.2f}, paid {paid / UNIT:.2f}; honest {honest / UNIT:.2f}",
-                    )
-                    return self.ends(j, End.LIQUIDATED, paid - honest, silent)
+                    self.liquidated(j, report, silent)
+                    return None
                 j += 1
-        return self.settles(last, End.OPEN, silent)
+                if CLOCK[min(j, last)] > deadline + rules.window:
+                    break
 
-    def until(self, time: float) -> int:
-        return int(np.searchsorted(CLOCK, time, side="right")) - 1
+    def paid(self, report: MarginReport) -> int:
+        return max(0, report.equity - report.charges.total)
 
-    def sign(self) -> int:
+    def liquidated(self, j: int, report: MarginReport, silent: int) -> None:
+        honest, paid = self.at(j, None).equity, self.paid(report)
+        self.tell(
+            j,
+            f"is liquidated: equity {report.equity / UNIT:.2f} at the frozen marks, charge "
+            f"{report.charges.total / UNIT:.2f}, paid {paid / UNIT:.2f}; honest {honest / UNIT:.2f}",
+        )
+        self.ends(j, End.LIQUIDATED, paid - honest, silent)
+
+    def over(self, j: int, silent: int) -> bool:
+        """Whether the silent path ends here, at its last expiry or with the clock; it is settled then."""
         last = len(CLOCK) - 1
-        if self.strategy.leaves is Leaves.NEVER:
-            return last
-        if self.strategy.leaves is Leaves.AT_ONCE:
-            return 0
-        for j in range(1, last + 1):
-            if CLOCK[j] >= self.last_expiry:
-                break
-            report = self.at(j, None)
-            rise = self.level[j] >= VOL_RISE * self.level[0]
-            if report.is_breach or (self.strategy.leaves is Leaves.AT_A_VOL_RISE and rise):
-                return j - 1
-            if self.strategy.sweeps:
-                self.cash -= report.excess
-        return last
+        if CLOCK[min(j, last)] >= self.last_expiry:
+            self.settles(int(np.searchsorted(CLOCK, self.last_expiry)), End.EXPIRED, silent)
+        elif j > last:
+            self.settles(last, End.OPEN, silent)
+        else:
+            return False
+        return True
 
-    def settles(self, j: int, how: End, silent: int) -> Replayed:
+    def settles(self, j: int, how: End, silent: int) -> None:
         honest = self.at(j, None).equity
         self.tell(j, f"ends {how.name.lower()}: honest {honest / UNIT:.2f}")
-        return self.ends(j, how, max(0, honest) - honest, silent)
+        self.ends(j, how, max(0, honest) - honest, silent)
 
     def ends(self, j: int, how: End, gain: int, silent: int) -> Replayed:
         self.tell(j, f"gains {gain / UNIT:.2f}, {100 * gain / self.locked:.2f} % of the margin it locked")
-        return Replayed(gain, self.locked, how, silent, self.called, j, tuple(self.story))
+        self.found = Replayed(gain, self.locked, how, silent, self.called, j, tuple(self.story))
+        return self.found

@@ -43,9 +43,9 @@ class Leaves(IntEnum):
     AT_ITS_BREACH = 1
     """It refuses the first mark that puts it below maintenance."""
     AT_A_VOL_RISE = 2
-    """It refuses the first mark whose volatilities are 5 % above those it opened at, or the mark of its breach."""
+    """It refuses the first mark whose volatilities are 5 % above those it began to sign at, or that of its breach."""
     AT_ONCE = 3
-    """It signs nothing after the opening."""
+    """It signs nothing after the opening, or after a cure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ class End(IntEnum):
     """How a path ended for the adversary."""
 
     SIGNING = 0
-    CURED = 1
-    LIQUIDATED = 2
-    EXPIRED = 3
-    OPEN = 4
+    LIQUIDATED = 1
+    EXPIRED = 2
+    """Silent to the last expiry."""
+    OPEN = 3
     """Still silent when the path ends; measured as if everything closed there at the true mark, debts unpaid."""
