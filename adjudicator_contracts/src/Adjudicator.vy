@@ -257,6 +257,8 @@ def release(
     if party == 1:
         settled = -settled
     spare = min(spare, cash + payoff._token_units_down(settled, terms.decimals))
+    # What an insolvent other side owes is not in the pot.
+    spare = min(spare, convert(ledger._pot(money), int256))
     errors._require(amount < state_rules.LIMIT and convert(amount, int256) <= spare, "adjudicator: beyond the excess")
     due: uint256[2] = [0, 0]
     due[party] = amount
