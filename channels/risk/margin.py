@@ -11,7 +11,7 @@ their payoff no longer moves, so it must neither be stressed nor hedge what stil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -21,11 +21,15 @@ from .black import UnitGreeks, price_down, total_vol_down
 from .fixed import ln_q120, sqrt_years_q100_down
 from .policy import DEFAULT_POLICY, MarginPolicy, money_to_tokens_up
 from .report import Charges, Greeks, MarginReport, WorstScenario
-from .scenarios import shocked_forward, shocked_vols
+from .scenarios import bumped_vols, bumps_up, shocked_forward
 from .valuation import Position, Settlements, greeks_of, positions, tokens_down
 
 Scan = tuple[tuple[int, int], tuple[int, int]]
 """Per party: the worst row and its damped loss at 1e54, which may be negative."""
+Candidates = tuple[Sequence[int], Sequence[int]]
+"""Per party, rising: the rows of the grid among which its worst one is."""
+Scanner = Callable[[Sequence[tuple[Position, ...]], MarginPolicy, int], Sequence[Scan]]
+"""From each underlying's live positions, the policy and the age of the marks to each underlying's scan."""
 
 
 def margin(
@@ -37,20 +41,29 @@ def margin(
     t: int | None = None,
     spots: Mapping[str, int] | None = None,
     settlements: Settlements | None = None,
+    scanner: Scanner | None = None,
 ) -> tuple[MarginReport, MarginReport]:
     """Return both parties' margin reports; `cash` in token units, `t` and `spots` default to the marks'.
 
     An expired leg counts at its price in `settlements`, without one at spot intrinsic.
 
     Off-chain verdicts use the marks' time and spots, on-chain ones the block's and the price source's: equal inputs
-    give equal bits. Raises OutOfBounds where a spot or forward leaves the protocol's bounds; a scenario never does.
+    give equal bits. A `scanner` may find the worst rows in another way than by pricing all of them (`screen.FloatScreen`
+    does), but must find the same. Raises OutOfBounds where a spot or forward leaves the protocol's bounds; a scenario
+    never does.
     """
     held = positions(book, t, spots, settlements)
     live = tuple(position for position in held if position.is_live)
     age = 0 if t is None else max(0, t - book.marks.time)
     total = sum(position.value for position in held)
     by_underlying = [(name, tuple(group)) for name, group in groupby(live, key=lambda p: p.leg.underlying)]
-    scans = [(name, scan(group, policy, age)) for name, group in by_underlying]
+    scans = list(
+        zip(
+            [name for name, _ in by_underlying],
+            (scanner or scan_all)([group for _, group in by_underlying], policy, age),
+            strict=True,
+        )
+    )
     charges = replacement_cost([group for _, group in by_underlying], policy, decimals)
     greeks = greeks_of(held)
     reports = []
@@ -77,18 +90,26 @@ def margin(
     return reports[0], reports[1]
 
 
-def scan(live: tuple[Position, ...], policy: MarginPolicy, age: int) -> Scan:
-    """Return each party's worst row and damped loss at 1e54 over the grid, for live positions of one underlying."""
+def scan_all(groups: Sequence[tuple[Position, ...]], policy: MarginPolicy, age: int) -> list[Scan]:
+    """Return the scan of each underlying's live positions, every row of the grid priced: the default `Scanner`."""
+    return [scan(group, policy, age) for group in groups]
+
+
+def scan(live: tuple[Position, ...], policy: MarginPolicy, age: int, candidates: Candidates | None = None) -> Scan:
+    """Return each party's worst row and damped loss at 1e54 over the grid, for live positions of one underlying.
+
+    With `candidates` only those rows are priced: the result is the grid's if every row of greatest loss is among them.
+    """
+    everything = range(len(policy.scenarios))
+    first, second = candidates or (everything, everything)
     base = sum(position.value for position in live)
-    changes = [base - moved for moved in scenario_values(live, base, policy, age)]
+    moved = scenario_values(live, base, policy, age, None if candidates is None else {*first, *second})
     worst: list[tuple[int, int]] = []
-    for sign in (1, -1):
+    for sign, rows in ((1, first), (-1, second)):
         # Down to 1e36 with the loss rounded up, then exactly up to 1e54 by the damping: below 2^189 · 2^60.
-        losses = [
-            div_up(sign * change, WAD) * row.damping for change, row in zip(changes, policy.scenarios, strict=True)
-        ]
+        losses = [div_up(sign * (base - moved[row]), WAD) * policy.scenarios[row].damping for row in rows]
         loss = max(losses)
-        worst.append((losses.index(loss), loss))
+        worst.append((rows[losses.index(loss)], loss))
     return worst[0], worst[1]
 
 
@@ -114,29 +135,37 @@ def scenario_losses(
     return losses
 
 
-def scenario_values(live: tuple[Position, ...], base: int, policy: MarginPolicy, age: int) -> list[int]:
+def scenario_values(
+    live: tuple[Position, ...], base: int, policy: MarginPolicy, age: int, only: Collection[int] | None = None
+) -> list[int]:
     """Return party 0's value at 1e54 under every row of the grid, for live positions of one underlying worth `base`.
 
-    Discounts stay as they are: a horizon shortens the volatility's time only. One logarithm per expiry and spot factor
-    serves all strikes, one per strike serves all scenarios, one total volatility per leg, shock and horizon all spots.
+    Rows that are not in `only`, where it is given, are left at `base`. Discounts stay as they are: a horizon shortens
+    the volatility's time only. One logarithm per expiry and spot factor serves all strikes, one per strike serves all
+    scenarios, one total volatility per leg, shock and horizon all spots.
     """
-    rows = [(i, row) for i, row in enumerate(policy.scenarios) if not row.is_base]
+    rows = [(i, row) for i, row in enumerate(policy.scenarios) if not row.is_base and (only is None or i in only)]
     times = list({(row.vol_shock, row.horizon): None for _, row in rows})
     time_of_row = [times.index((row.vol_shock, row.horizon)) for _, row in rows]
+    factors = [row.spot_factor for _, row in rows]
     horizons = {horizon for _, horizon in times}
-    forwards: dict[int, list[tuple[int, int]]] = {}
+    at: dict[int, tuple[list[tuple[int, int]], tuple[int, int], dict[int, int]]] = {}
     totals = [0] * len(rows)
     for position in live:
         leg, ln_strike, notional = position.leg, position.ln_strike, position.notional
         kind, strike = leg.kind, leg.strike
-        if leg.expiry not in forwards:
-            forwards[leg.expiry] = _shocked_forwards(position, [row.spot_factor for _, row in rows])
-        vols = shocked_vols(policy, position.vol, position.seconds, age)
-        roots = {horizon: sqrt_years_q100_down(max(0, position.seconds - horizon)) for horizon in horizons}
+        if leg.expiry not in at:
+            at[leg.expiry] = (
+                _shocked_forwards(position, factors),
+                bumps_up(policy, position.seconds, age),
+                {horizon: sqrt_years_q100_down(max(0, position.seconds - horizon)) for horizon in horizons},
+            )
+        forwards, bumps, roots = at[leg.expiry]
+        vols = bumped_vols(position.vol, *bumps)
         widths = [total_vol_down(vols[shock], roots[horizon]) for shock, horizon in times]
         totals = [
             total + notional * price_down(kind, forward, ln_forward, strike, ln_strike, widths[time])
-            for total, (forward, ln_forward), time in zip(totals, forwards[leg.expiry], time_of_row, strict=True)
+            for total, (forward, ln_forward), time in zip(totals, forwards, time_of_row, strict=True)
         ]
     values = [base] * len(policy.scenarios)
     for (i, _), total in zip(rows, totals, strict=True):

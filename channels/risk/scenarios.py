@@ -60,16 +60,25 @@ def stale_factor_up(policy: MarginPolicy, age: int) -> int:
     return WAD + div_up(policy.vol_stale_per_hour * excess, SECONDS_PER_HOUR)
 
 
-def shocked_vols(policy: MarginPolicy, vol: int, seconds: int, age: int) -> dict[VolShock, int]:
-    """Return the volatility under each shock, WAD: up rounded up and clamped to 8, down rounded down and clamped to 0.
+def bumps_up(policy: MarginPolicy, seconds: int, age: int) -> tuple[int, int]:
+    """Return how far a volatility of that tenor rises and falls, WAD fractions of itself; the second at most 1.
 
     The tenor is the time to expiry at valuation, whatever the scenario's horizon.
     """
     up, down = interpolated_bump_up(policy.bumps, seconds)
     widening = stale_factor_up(policy, age)
-    up, down = mul_wad_up(up, widening), min(mul_wad_up(down, widening), WAD)
+    return mul_wad_up(up, widening), min(mul_wad_up(down, widening), WAD)
+
+
+def bumped_vols(vol: int, up: int, down: int) -> dict[VolShock, int]:
+    """Return the volatility under each shock, WAD: up rounded up and at most 8, down rounded down."""
     return {
         VolShock.NONE: vol,
         VolShock.UP: min(mul_wad_up(vol, WAD + up), MAX_VOL),
         VolShock.DOWN: mul_wad_down(vol, WAD - down),
     }
+
+
+def shocked_vols(policy: MarginPolicy, vol: int, seconds: int, age: int) -> dict[VolShock, int]:
+    """Return the volatility under each shock, WAD, `seconds` before expiry and at that age of the marks."""
+    return bumped_vols(vol, *bumps_up(policy, seconds, age))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import OutOfBounds
 from ..model.book import Book
@@ -58,18 +59,26 @@ class Position:
         return self.notional * self.unit.price
 
 
-def positions(
+class Moment(NamedTuple):
+    """One expiry at the valuation time: spot, seconds left (0: expired), converged ratio and discount, forward.
+
+    An expired one has ratio and discount 1, and its forward is the settlement, without one the spot. WAD.
+    """
+
+    spot: int
+    left: int
+    ratio: int
+    discount: int
+    forward: int
+
+
+def schedule(
     book: Book,
     t: int | None = None,
     spots: Mapping[str, int] | None = None,
     settlements: Settlements | None = None,
-) -> tuple[Position, ...]:
-    """Return the book's legs valued at `t` (default: the marks' time), `spots` (default: the marks') and `settlements`.
-
-    A `t` before the marks' time counts as the marks' time: a mark may run ahead of the block clock by 30 s. Raises
-    OutOfBounds where a spot or a forward leaves the protocol's bounds, or a settlement exceeds 2^96 or is that of an
-    expiry which has not come.
-    """
+) -> dict[tuple[str, int], Moment]:
+    """Return what each (underlying, expiry) of the book is valued with; arguments and errors are those of `positions`."""
     marks = book.marks
     now = marks.time if t is None else max(t, marks.time)
     given, settled = spots or {}, settlements or {}
@@ -88,23 +97,35 @@ def positions(
         if not 0 <= settlement <= (0 if left else MAX_SETTLEMENT):
             raise OutOfBounds("settlement", settlement, 0, 0 if left else MAX_SETTLEMENT)
         forward = settlement or forward
-        expiries[mark.underlying, mark.expiry] = (
-            left,
-            ratio,
-            discount,
-            forward,
-            ln_q120(forward),
-            sqrt_years_q100_down(left),
-        )
+        expiries[mark.underlying, mark.expiry] = Moment(spot_of[mark.underlying], left, ratio, discount, forward)
+    return expiries
+
+
+def positions(
+    book: Book,
+    t: int | None = None,
+    spots: Mapping[str, int] | None = None,
+    settlements: Settlements | None = None,
+) -> tuple[Position, ...]:
+    """Return the book's legs valued at `t` (default: the marks' time), `spots` (default: the marks') and `settlements`.
+
+    A `t` before the marks' time counts as the marks' time: a mark may run ahead of the block clock by 30 s. Raises
+    OutOfBounds where a spot or a forward leaves the protocol's bounds, or a settlement exceeds 2^96 or is that of an
+    expiry which has not come.
+    """
+    expiries = {
+        key: (at, ln_q120(at.forward), sqrt_years_q100_down(at.left))
+        for key, at in schedule(book, t, spots, settlements).items()
+    }
     held = []
-    for leg, vol_mark in zip(book.legs, marks.vols, strict=True):
-        left, ratio, discount, forward, ln_forward, root = expiries[leg.underlying, leg.expiry]
+    for leg, vol_mark in zip(book.legs, book.marks.vols, strict=True):
+        (spot, left, ratio, discount, forward), ln_forward, root = expiries[leg.underlying, leg.expiry]
         width = total_vol_down(vol_mark.vol, root)
         ln_strike = ln_q120(leg.strike)
         held.append(
             Position(
                 leg,
-                spot_of[leg.underlying],
+                spot,
                 ratio,
                 discount,
                 forward,
