@@ -48,7 +48,7 @@ def margin(
     An expired leg counts at its price in `settlements`, without one at spot intrinsic.
 
     Off-chain verdicts use the marks' time and spots, on-chain ones the block's and the price source's: equal inputs
-    give equal bits. A `scanner` may find the worst rows in another way than by pricing all of them (`screen.FloatScreen`
+    give equal bits. A `scanner` may find the worst rows in another way than by pricing them all (`screen.FloatScreen`
     does), but must find the same. Raises OutOfBounds where a spot or forward leaves the protocol's bounds; a scenario
     never does.
     """

@@ -78,7 +78,7 @@ def schedule(
     spots: Mapping[str, int] | None = None,
     settlements: Settlements | None = None,
 ) -> dict[tuple[str, int], Moment]:
-    """Return what each (underlying, expiry) of the book is valued with; arguments and errors are those of `positions`."""
+    """Return what each (underlying, expiry) of the book is valued with; arguments and errors as for `positions`."""
     marks = book.marks
     now = marks.time if t is None else max(t, marks.time)
     given, settled = spots or {}, settlements or {}
