@@ -5,7 +5,7 @@ is used. The only room that knows web3, eth-abi and eth-tester.
 """
 
 from .confirm import BlockRange, next_range, ranges
-from .port import Block, Call, Chain, ChannelPhase, Located, OnChain, Receipt, Spend
+from .port import Block, Call, Chain, ChannelPhase, Located, OnChain, Receipt, Spend, Spot
 
 __all__ = [
     "Block",
@@ -17,6 +17,7 @@ __all__ = [
     "OnChain",
     "Receipt",
     "Spend",
+    "Spot",
     "next_range",
     "ranges",
 ]

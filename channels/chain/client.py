@@ -17,17 +17,21 @@ from web3.types import BlockIdentifier, LogReceipt, TxParams
 
 from adjudicator_contracts import artifact
 
-from ..errors import ContractMismatch, InsufficientFunds, RpcUnavailable
+from ..errors import ContractMismatch, InsufficientFunds, RpcUnavailable, TransactionReverted
 from ..model import Address, Book, ChannelId, Deployment, State, Terms
 from ..model.option import underlying_word
+from ..risk.policy import MarginPolicy
 from .abi import abi_of
 from .account import TransactionSigner
 from .decode import decode_log
 from .encode import CallBuilder, terms_tuple
-from .port import Block, Call, Chain, ChannelPhase, Located, OnChain, Receipt
+from .engine import NAME as ENGINE, policy_of, require_engine
+from .port import Block, Call, Chain, ChannelPhase, Located, OnChain, Receipt, Spot
 from .rpc import REQUEST_TIMEOUT, BoundedHTTPProvider, Rpc, printable
 from .submit import DEFAULT_POLICY, LEAST_GAS, SubmitPolicy, Submitter, checksummed
 
+MAX_PRICE = 2**96
+"""The adjudicator takes a price above for a missing one."""
 DEPOSIT_GAS = 150_000
 """What a deposit is budgeted with while its approval is missing, when no endpoint can estimate it."""
 
@@ -104,10 +108,11 @@ class Web3Chain(CallBuilder, Chain):
         return [located for located in found if located is not None]
 
     def status(self, channel: ChannelId) -> OnChain:
-        ((phase, version, deadline, _, registered, deposits, paid),) = self._view("status", channel)
+        ((phase, version, deadline, cures, registered, deposits, paid),) = self._view("status", channel)
         if phase not in list(ChannelPhase):
             raise ContractMismatch(str(self._deployment.adjudicator), f"it answers phase {phase}")
-        return OnChain(ChannelPhase(phase), version, deadline, registered, tuple(deposits), tuple(paid))
+        money = tuple(deposits), tuple(paid)
+        return OnChain(ChannelPhase(phase), version, deadline, registered, *money, tuple(cures))
 
     def effective_settlement(self, terms: Terms, underlying: str, expiry: int) -> int:
         (price,) = self._view("effective_settlement", terms_tuple(terms), underlying_word(underlying), expiry)
@@ -116,6 +121,16 @@ class Web3Chain(CallBuilder, Chain):
     def entitlements(self, terms: Terms, state: State | None, book: Book) -> tuple[int, int]:
         ((first, second),) = self._view("entitlements", terms_tuple(terms), self._state(terms, state), book.encoded)
         return first, second
+
+    def spot(self, source: Address, underlying: str) -> Spot:
+        try:
+            price, observed = self._read("SignedPriceSource", source, "spot", underlying_word(underlying))
+        except (TransactionReverted, ContractMismatch):
+            return Spot(0, 0)
+        return Spot(price if price <= MAX_PRICE else 0, observed)
+
+    def engine_policy(self, engine: Address) -> MarginPolicy:
+        return policy_of(engine, self._read(ENGINE, engine, "parameters")[0])
 
     def claimable(self, token: Address, owner: Address) -> int:
         return int(self._view("claimable", token, owner)[0])
@@ -147,6 +162,11 @@ class Web3Chain(CallBuilder, Chain):
             raise ContractMismatch(str(address), "there is no code")
         if not artifact(artifact_name).matches(code):
             raise ContractMismatch(str(address), f"its code is not that of the shipped {artifact_name}")
+
+    def verify_engine(self, engine: Address, policy: MarginPolicy) -> None:
+        require_engine(engine, self.code(engine), policy)
+        if (named := self._read(ENGINE, engine, "policy")[0]) != policy.hash:
+            raise ContractMismatch(str(engine), f"it answers policy 0x{named.hex()}, not 0x{policy.hash.hex()}")
 
     # What is done
 

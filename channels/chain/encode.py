@@ -5,6 +5,8 @@ Pure: a `Call` is a value. The tuples follow the contract's struct order, which 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..model import ZERO32, Address, Agreed, Book, ChannelId, Deployment, Party, State, Terms
 from ..model.option import underlying_word
 from .abi import Abi, abi_of
@@ -81,6 +83,24 @@ class CallBuilder:
     def close(self, terms: Terms, agreed: Agreed) -> Call:
         return self._signed("close", terms, agreed)
 
+    def margin_call(self, terms: Terms, agreed: Agreed, party: Party, witness: Sequence[int]) -> Call:
+        return self._margin_call(terms, agreed.state, agreed.signatures, agreed.book, party, witness)
+
+    def margin_call_registered(
+        self, terms: Terms, state: State, book: Book, party: Party, witness: Sequence[int]
+    ) -> Call:
+        return self._margin_call(terms, state, (NO_SIGNATURE, NO_SIGNATURE), book, party, witness)
+
+    def cure(self, terms: Terms, state: State, book: Book, party: Party) -> Call:
+        return self._call("cure", terms, state_tuple(state.channel, state), book.encoded, int(party))
+
+    def liquidate(self, terms: Terms, state: State, book: Book, party: Party, witness: Sequence[int]) -> Call:
+        args = (state_tuple(state.channel, state), book.encoded, int(party), list(witness))
+        return self._call("liquidate", terms, *args)
+
+    def release(self, terms: Terms, state: State, book: Book, party: Party, amount: int) -> Call:
+        return self._call("release", terms, state_tuple(state.channel, state), book.encoded, int(party), amount)
+
     def pin(self, terms: Terms, state: State, book: Book, underlying: str, expiry: int) -> Call:
         where = (underlying_word(underlying), expiry)
         return self._call("pin", terms, state_tuple(state.channel, state), book.encoded, *where)
@@ -103,6 +123,18 @@ class CallBuilder:
 
     def _state(self, terms: Terms, state: State | None) -> tuple[object, ...]:
         return state_tuple(terms.channel_id(self._deployment), state)
+
+    def _margin_call(
+        self,
+        terms: Terms,
+        state: State,
+        signatures: tuple[bytes, bytes],
+        book: Book,
+        party: Party,
+        witness: Sequence[int],
+    ) -> Call:
+        args = (state_tuple(state.channel, state), *signatures, book.encoded, int(party), list(witness))
+        return self._call("margin_call", terms, *args)
 
     def _signed(self, name: str, terms: Terms, agreed: Agreed) -> Call:
         return self._call(name, terms, state_tuple(agreed.state.channel, agreed.state), *agreed.signatures)

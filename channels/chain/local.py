@@ -15,12 +15,14 @@ from ..errors import MissingExtra
 from ..model import Address, Deployment, keccak
 from ..model.identity import word
 from ..model.option import underlying_word
+from ..risk.policy import DEFAULT_POLICY, MarginPolicy
 from ..seal import Signer
 from ..seal.typehash import DOMAIN_TYPE
 from ..units import WAD
 from .abi import abi_of
 from .account import KeyAccount, TransactionSigner
 from .client import Web3Chain
+from .engine import NAME as ENGINE
 from .port import Block, Call, Receipt
 from .submit import SubmitPolicy
 
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 START_TIME = 1_704_067_200
 """2024-01-01 00:00 UTC."""
 ENDPOINT = "embedded EVM (py-evm)"
-GAS = 3_000_000
-"""A fixed limit spares the search for an estimate; what is not used is not paid."""
+GAS = 5_000_000
+"""A fixed limit spares the search for an estimate; what is not used is not paid. A full book's whole grid takes 3 M."""
 _POLICY = SubmitPolicy(gas=GAS)
 _ETHER = 10**18
 _FAUCET_ETHER = 10**9
@@ -43,6 +45,7 @@ _PRICES = keccak(b"OptionChannelPrices")
 class LocalChain:
     """One embedded EVM with an adjudicator, a token and a price source of `threshold` of `publishers` publishers.
 
+    `policy` is the margin policy of the risk engine, which is deployed when it is first asked for (`engine`).
     Shared by all its clients and threads, under one lock. Raises MissingExtra without the extra `local`.
     """
 
@@ -54,8 +57,11 @@ class LocalChain:
         decimals: int = 6,
         publishers: int = 3,
         threshold: int = 2,
+        policy: MarginPolicy = DEFAULT_POLICY,
     ) -> None:
         self.threshold = threshold
+        self.policy = policy
+        self._engines: dict[bytes, Address] = {}
         self.faucet = Signer(keccak(b"option-channels: faucet"))
         keys = (Signer(keccak(f"option-channels: publisher {i}".encode())) for i in range(publishers))
         self.publishers = tuple(sorted(keys, key=lambda key: key.address))
@@ -154,12 +160,27 @@ class LocalChain:
 
     # Contracts
 
+    @property
+    def engine(self) -> Address:
+        """The risk engine of this chain's `policy`: for the `engine` of terms whose margin the contract enforces.
+
+        Deployed the first time, which takes a block and therefore a second.
+        """
+        return self.engine_for(self.policy)
+
+    def engine_for(self, policy: MarginPolicy) -> Address:
+        """Return the risk engine of a policy, deployed the first time it is asked for."""
+        with self.provider.lock:
+            if policy.hash not in self._engines:
+                self._engines[policy.hash] = self._create(artifact(ENGINE).bytecode + policy.encode())
+            return self._engines[policy.hash]
+
     def deploy(self, name: str, *args: object) -> Address:
         """Deploy a shipped contract with its constructor's arguments; return its address."""
-        made = self.provider.transact(
-            KeyAccount(self.faucet), None, data=artifact(name).bytecode + abi_of(name).constructor_data(*args)
-        )
-        return Address(made["contractAddress"])
+        return self._create(artifact(name).bytecode + abi_of(name).constructor_data(*args))
+
+    def _create(self, code: bytes) -> Address:
+        return Address(self.provider.transact(KeyAccount(self.faucet), None, data=code)["contractAddress"])
 
     def _record(self, receipt: Receipt) -> None:
         self._gas.setdefault(receipt.call, []).append(receipt.gas_used)

@@ -6,12 +6,14 @@ first a value, a `Call`, so that the same object can be simulated, estimated, sh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
 from ..core.facts import ChainFact
 from ..model import Address, Agreed, Book, ChannelId, Deployment, Party, State, Terms
+from ..risk.policy import MarginPolicy
 
 
 class ChannelPhase(IntEnum):
@@ -45,7 +47,9 @@ class OnChain:
     """A channel as the adjudicator knows it at the newest block; all zero for one it never heard of.
 
     `deadline` is the dispute's, unix seconds, 0 outside one; `registered` the struct hash of the registered state, zero
-    for none; `deposits` and `paid` cumulative token units per party. A closed channel keeps its phase and version only.
+    for none; `deposits` and `paid` cumulative token units per party; `cure_deadlines` those of the margin calls that
+    stand against the registered version, 0 for none (one that has lapsed is still answered). A closed channel keeps its
+    phase and version only.
     """
 
     phase: ChannelPhase
@@ -54,11 +58,24 @@ class OnChain:
     registered: bytes
     deposits: tuple[int, int]
     paid: tuple[int, int]
+    cure_deadlines: tuple[int, int] = (0, 0)
 
     @property
     def pot(self) -> int:
         """What the channel holds, in token units."""
         return sum(self.deposits) - sum(self.paid)
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """What a price source says an underlying trades at: WAD, 0 for none, and when that was observed, unix seconds."""
+
+    price: int
+    observed: int
+
+    def fresh(self, now: int, max_age: int) -> int:
+        """Return the price if the adjudicator would take it at `now`, else 0: a margin question needs it fresh."""
+        return self.price if 0 <= now - self.observed <= max_age else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +130,26 @@ class ChainCalls(Protocol):
 
     def close(self, terms: Terms, agreed: Agreed) -> Call:
         """Pay out an agreed CLOSE."""
+
+    def margin_call(self, terms: Terms, agreed: Agreed, party: Party, witness: Sequence[int]) -> Call:
+        """Prove `party` below maintenance margin in an agreed state, newer or registered, and start its cure period.
+
+        `witness`: one row of the policy's grid for each spot mark of the book, as `risk.close_out.witness` gives.
+        """
+
+    def margin_call_registered(
+        self, terms: Terms, state: State, book: Book, party: Party, witness: Sequence[int]
+    ) -> Call:
+        """The same on exactly the registered state, which needs no signatures; the only way once it is final."""
+
+    def cure(self, terms: Terms, state: State, book: Book, party: Party) -> Call:
+        """End the margin call of `party` by showing that it holds its initial margin in the registered state."""
+
+    def liquidate(self, terms: Terms, state: State, book: Book, party: Party, witness: Sequence[int]) -> Call:
+        """Close the channel out at the mark, in the execution window of a margin call that was not cured."""
+
+    def release(self, terms: Terms, state: State, book: Book, party: Party, amount: int) -> Call:
+        """Take `amount` token units above initial margin out of the registered state, once it is final."""
 
     def pin(self, terms: Terms, state: State, book: Book, underlying: str, expiry: int) -> Call:
         """Fix the price of an expired leg of the registered book."""
@@ -169,6 +206,12 @@ class Chain(ChainCalls, Protocol):
     def entitlements(self, terms: Terms, state: State | None, book: Book) -> tuple[int, int]:
         """Return the token units each party would get if `state` settled now; TransactionReverted as `settle` is."""
 
+    def spot(self, source: Address, underlying: str) -> Spot:
+        """Return a price source's last price; one that reverts or answers nonsense has none, as on-chain."""
+
+    def engine_policy(self, engine: Address) -> MarginPolicy:
+        """Return the policy that a risk engine says it holds; ContractMismatch if it says none. See verify_engine."""
+
     def claimable(self, token: Address, owner: Address) -> int: ...
 
     def decimals(self, token: Address) -> int: ...
@@ -191,6 +234,9 @@ class Chain(ChainCalls, Protocol):
 
     def verify_code(self, address: Address, artifact: str) -> None:
         """Raise ContractMismatch unless the code is the shipped artifact's; immutables are not compared."""
+
+    def verify_engine(self, engine: Address, policy: MarginPolicy) -> None:
+        """Raise ContractMismatch, naming what differs, unless it is the shipped engine with exactly this policy."""
 
     # What is done
 
