@@ -98,11 +98,8 @@ def test_a_short_pot_pays_the_rest_later(channel: Channel) -> None:
     assert channel.status().paid == (150 * UNIT, 60 * UNIT)
 
 
-def test_reopen_after_release_has_no_phantom_collateral(channel: Channel) -> None:
-    """Money that was paid in the dispute cannot come back as collateral: a REOPEN must know every payment.
-
-    (Until `release` exists, a withdrawal paid by an answer to the challenge is the payment that the REOPEN forgets.)
-    """
+def test_a_reopen_must_know_every_withdrawal(channel: Channel) -> None:
+    """Money that an answer to the challenge paid out cannot come back as collateral."""
     before = channel.state(1, balance0=100 * UNIT)
     channel.challenge(before)
     channel.challenge(channel.state(2, withdrawal0=40 * UNIT, withdrawal1=5 * UNIT, balance0=60 * UNIT))

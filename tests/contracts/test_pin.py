@@ -188,8 +188,8 @@ def test_withheld_settlement_pins_once_late_report_ignored(channel: Channel, wor
 def test_hostile_source_and_engine_still_settle(make_world: MakeWorld, mode: int) -> None:
     """Whatever the source does, the book's spot is pinned after two graces, and nobody ever asks the engine."""
     world = make_world(source="HostileSource")
-    engine = world.chain.deploy("HostileSource")
-    engine.transact("set_mode", 2)
+    engine = world.chain.deploy("HostileEngine")
+    engine.transact("set_mode", 2, [])
     channel = world.channel((100 * UNIT, 100 * UNIT), engine=engine.address)
     state = channel.state(1, call(2_000, 1), spots={ETH: 2_025 * WAD})
     channel.challenge(state)
