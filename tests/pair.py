@@ -133,16 +133,22 @@ async def opened_pair(
     alice_config: dict[str, Any] | None = None,
     bob_config: dict[str, Any] | None = None,
     terms: dict[str, Any] | None = None,
+    margined: bool = False,
 ) -> AsyncIterator[Pair]:
-    """Open a channel between Alice and Bob; they have a million tokens each in their wallets."""
+    """Open a channel between Alice and Bob; they have a million tokens each in their wallets.
+
+    `margined`: its terms name the chain's risk engine, which both trust.
+    """
     local = await trio.to_thread.run_sync(LocalChain, roles.NOW)
+    trusted = {"engines": frozenset({local.engine}), "min_cure": 600} if margined else {}
+    terms = {"engine": local.engine, **(terms or {})} if margined else terms
     desk = Desk()
     stores = stores or (MemoryStore(), MemoryStore())
     async with AsyncExitStack() as stack:
         nodes = []
         for role, store, changes in zip(roles.PARTIES, stores, (alice_config, bob_config), strict=True):
             client = local.client(role.signer, tokens=1_000_000 * roles.UNIT)
-            config = config_for(local, **(changes or {}))
+            config = config_for(local, **{**trusted, **(changes or {})})
             node = open_node(
                 role.signer,
                 store=store,

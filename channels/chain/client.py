@@ -130,7 +130,11 @@ class Web3Chain(CallBuilder, Chain):
         return Spot(price if price <= MAX_PRICE else 0, observed)
 
     def engine_policy(self, engine: Address) -> MarginPolicy:
-        return policy_of(engine, self._read(ENGINE, engine, "parameters")[0])
+        try:
+            (parameters,) = self._read(ENGINE, engine, "parameters")
+        except TransactionReverted:
+            raise ContractMismatch(str(engine), "it does not answer parameters") from None
+        return policy_of(engine, parameters)
 
     def claimable(self, token: Address, owner: Address) -> int:
         return int(self._view("claimable", token, owner)[0])

@@ -16,17 +16,21 @@ class NodeConfig:
     """A node's policy. Seconds throughout; the defaults suit a chain that has never been down for an hour.
 
     `tokens` (with their decimals) and `sources` are those that terms proposed by a peer may name: empty refuses every
-    such proposal. Terms that the owner proposes itself are checked for the rest only.
+    such proposal. Terms that the owner proposes itself are checked for the rest only. `engines` are the risk engines
+    that a peer may name; each is read at the node's start, and must hold one of `policies`.
     """
 
     tokens: Mapping[Address, int] = field(default_factory=dict)
     sources: frozenset[Address] = frozenset()
+    engines: frozenset[Address] = frozenset()
     owner: Address | None = None
     """Who is paid for us, where a peer proposes the terms; None: our signer."""
     policies: tuple[MarginPolicy, ...] = (DEFAULT_POLICY,)
     mark_policy: MarkPolicy = field(default_factory=MarkPolicy)
     min_challenge: int = 3_600
     """Shorter than the chain's worst outage, and a dispute could pass unseen."""
+    min_cure: int = 3_600
+    """The same for margin calls, in terms with a risk engine: a stale state must then be answered within a cure."""
     confirmations: int = 0
     """How many blocks must stand on top of one before its facts count."""
     poll: float = 1.0
@@ -49,8 +53,19 @@ class NodeConfig:
                 return policy
         raise TermsRefused(f"the margin policy 0x{terms.policy.hex()} is not known to this node")
 
-    def check_terms(self, terms: Terms, deployment: Deployment, ours: Deployment, *, proposed_by_peer: bool) -> None:
-        """Raise TermsRefused for terms that this node does not want."""
+    def check_terms(
+        self,
+        terms: Terms,
+        deployment: Deployment,
+        ours: Deployment,
+        engines: Mapping[Address, bytes],
+        *,
+        proposed_by_peer: bool,
+    ) -> None:
+        """Raise TermsRefused for terms that this node does not want.
+
+        `engines`: the risk engines whose code was checked, each with the hash of the margin policy it holds.
+        """
         if deployment != ours:
             raise TermsRefused(
                 f"they are for adjudicator {deployment.adjudicator} on chain {deployment.chain_id}, "
@@ -60,7 +75,7 @@ class NodeConfig:
         if terms.challenge_period < self.min_challenge:
             raise TermsRefused(f"a challenge period of {terms.challenge_period} s is below {self.min_challenge} s")
         if terms.engine != ZERO_ADDRESS:
-            raise TermsRefused("this release knows no on-chain risk engine: the engine must be the zero address")
+            self._check_engine(terms, engines)
         if proposed_by_peer:
             if terms.token not in self.tokens:
                 raise TermsRefused(f"the token {terms.token} is not one this node trusts")
@@ -69,3 +84,15 @@ class NodeConfig:
         decimals = self.tokens.get(terms.token, terms.decimals)
         if decimals != terms.decimals:
             raise TermsRefused(f"the token has {decimals} decimals, the terms say {terms.decimals}")
+
+    def _check_engine(self, terms: Terms, engines: Mapping[Address, bytes]) -> None:
+        held = engines.get(terms.engine)
+        if held is None:
+            raise TermsRefused(f"the risk engine {terms.engine} is not one this node has checked")
+        if held != terms.policy:
+            raise TermsRefused(
+                f"the risk engine {terms.engine} holds the margin policy 0x{held.hex()}, "
+                f"the terms name 0x{terms.policy.hex()}"
+            )
+        if terms.cure_period < self.min_cure:
+            raise TermsRefused(f"a cure period of {terms.cure_period} s is below {self.min_cure} s")

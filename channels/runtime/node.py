@@ -27,6 +27,7 @@ from ..wire.messages import Message
 from .clock import Clock, system_clock
 from .config import NodeConfig
 from .driver import Driver
+from .engines import CheckedEngines
 from .live import LiveChannel
 from .log import log
 from .peer import Ending, Link
@@ -57,6 +58,7 @@ class Node:
         self.seats: dict[ChannelId, Seat] = {}
         self.channels: dict[ChannelId, LiveChannel] = {}
         self.driver = Driver(store, self._send, self._notify)
+        self.engines = CheckedEngines(chain, config)
         self._nursery = nursery
         self._links: dict[Address, Link] = {}
         self._refusals: dict[ChannelId, OpeningRefused] = {}
@@ -146,7 +148,8 @@ class Node:
         Raises TermsRefused (ours or the peer's policy), PeerUnresponsive.
         """
         deployment = self.chain.deployment
-        self.config.check_terms(terms, deployment, deployment, proposed_by_peer=False)
+        await self.engines.check(terms)
+        self.config.check_terms(terms, deployment, deployment, self.engines.policies, proposed_by_peer=False)
         me = self._party(terms)
         policy = self.config.policy_of(terms)
         step = open_channel(deployment, terms, me, policy, self.config.mark_policy, initiated=True)
@@ -173,7 +176,8 @@ class Node:
         return self._unclaimed.pop(0)
 
     def _accept_terms(self, deployment: Deployment, terms: Terms) -> tuple[Seat, list[Effect]]:
-        self.config.check_terms(terms, deployment, self.chain.deployment, proposed_by_peer=True)
+        engines = self.engines.policies
+        self.config.check_terms(terms, deployment, self.chain.deployment, engines, proposed_by_peer=True)
         me = self._party(terms)
         ours = self.config.owner or self.signer.address
         if terms.owners[me] != ours:
@@ -268,7 +272,7 @@ async def open_node(
 
     `market` judges the peer's marks, `deal` the price of trades and closes that it proposes: by default at the market,
     within 1 % of the legs' gross value for all deals of a channel together. Checks first that the adjudicator's code is
-    the shipped one. Raises StoreError, ChainError, KeyUnusable.
+    the shipped one, and that of the config's risk engines. Raises StoreError, ChainError, KeyUnusable.
     """
     await trio.to_thread.run_sync(chain.verify_code, chain.deployment.adjudicator, "Adjudicator")
     cursor = await trio.to_thread.run_sync(store.cursor, chain.deployment)
@@ -289,6 +293,7 @@ async def open_node(
                 random=random,
                 nursery=nursery,
             )
+            await node.engines.check_configured()
             node.restore()
             nursery.start_soon(node.driver.run)
             nursery.start_soon(Watcher(node, cursor).run)
