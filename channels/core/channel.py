@@ -18,6 +18,7 @@ from ..model import (
     State,
     Terms,
 )
+from ..risk.engine import EXACT, MarginEngine
 from ..risk.policy import MarginPolicy
 from .facts import LiquidatedSeen, SettlementSeen
 from .margin_calls import NO_CALL, MarginCall
@@ -139,6 +140,8 @@ class Channel:
     """The agreed version at which we called the peer for collateral on this connection."""
     call_judged: int = 0
     """The agreed version at which a collateral call of the peer's was judged: further ones there are not."""
+    margin_engine: MarginEngine = field(default=EXACT, compare=False, repr=False)
+    """Who computes the margin; all of them give the same integers."""
 
     @property
     def phase(self) -> Phase:

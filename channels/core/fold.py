@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ..errors import InvariantBroken
 from ..model import Agreed, Intent, Party
+from ..risk.engine import EXACT, MarginEngine
 from ..risk.policy import MarginPolicy
 from . import records as r
 from .channel import ChainView, Channel, MarkPolicy, Outstanding
@@ -30,7 +31,9 @@ from .facts import (
 from .margin_calls import NO_CALL, MarginCall
 
 
-def replay(records: Iterable[r.Record], policy: MarginPolicy, mark_policy: MarkPolicy) -> Channel:
+def replay(
+    records: Iterable[r.Record], policy: MarginPolicy, mark_policy: MarkPolicy, margin_engine: MarginEngine = EXACT
+) -> Channel:
     """Return the channel that a journal describes. A proposal of ours that nothing superseded waits for its answer."""
     channel: Channel | None = None
     for record in records:
@@ -39,7 +42,7 @@ def replay(records: Iterable[r.Record], policy: MarginPolicy, mark_policy: MarkP
         raise InvariantBroken("a journal starts with Opened", "it is empty")
     newest = max((out.version for out in channel.outstanding), default=0)
     waiting = newest if channel.my_turn and newest > channel.version else 0
-    return replace(channel, in_flight=waiting)
+    return replace(channel, in_flight=waiting, margin_engine=margin_engine)
 
 
 def evolve(

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import InvariantBroken, UnexpectedMessage
 from ..model import Deployment, Party, Terms
+from ..risk.engine import EXACT, MarginEngine
 from ..risk.policy import MarginPolicy
 from ..wire import messages as m
 from . import collateral, confirmations, events as e, notices as n, records as r, resumption, updates
@@ -33,10 +34,11 @@ def open_channel(
     mark_policy: MarkPolicy,
     *,
     initiated: bool,
+    margin_engine: MarginEngine = EXACT,
 ) -> Step:
     """Return a new channel: as the initiator with Open to send, else with OpenAccepted."""
     record = r.Opened(deployment, terms, me, initiated)
-    channel = evolve(None, record, policy=policy, mark_policy=mark_policy)
+    channel = replace(evolve(None, record, policy=policy, mark_policy=mark_policy), margin_engine=margin_engine)
     answer = m.Open(deployment, terms) if initiated else m.OpenAccepted(channel.id)
     notice = () if initiated else (Notify(n.ChannelOpened()),)
     return Step(channel, (Persist(record), Send(answer), *notice))

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from ..errors import CollateralCallInvalid, StaleVersion
 from ..model import Book, Party
-from ..risk.margin import margin
+from ..risk.engine import MarginEngine, Standing
 from ..risk.policy import MarginPolicy
 from ..risk.report import MarginReport
 from . import notices as n
@@ -20,10 +20,22 @@ from .channel import Channel
 
 @lru_cache(maxsize=64)
 def margins(
-    book: Book, cash: tuple[int, int], decimals: int, policy: MarginPolicy
+    book: Book, cash: tuple[int, int], decimals: int, policy: MarginPolicy, engine: MarginEngine
 ) -> tuple[MarginReport, MarginReport]:
     """Return both parties' reports at the book's marks. Remembered: a state is judged, monitored and called upon."""
-    return margin(book, cash, decimals, policy)
+    return engine.margin(book, cash, decimals, policy)
+
+
+@lru_cache(maxsize=64)
+def standings(
+    book: Book, cash: tuple[int, int], decimals: int, policy: MarginPolicy, engine: MarginEngine
+) -> tuple[Standing, Standing]:
+    """Return both parties' verdicts at the book's marks, by their reports only where the engine cannot do without."""
+    found = engine.standings(book, cash, decimals, policy)
+    if found is None:
+        one, other = margins(book, cash, decimals, policy, engine)
+        return Standing.of(one), Standing.of(other)
+    return found
 
 
 def agreed_margins(channel: Channel) -> tuple[MarginReport, MarginReport]:
@@ -32,7 +44,15 @@ def agreed_margins(channel: Channel) -> tuple[MarginReport, MarginReport]:
     Never raises: a book that cannot be priced is refused before it is signed (`rules.judge`).
     """
     state, book = channel.base
-    return margins(book, state.balances if state else (0, 0), channel.terms.decimals, channel.policy)
+    cash = state.balances if state else (0, 0)
+    return margins(book, cash, channel.terms.decimals, channel.policy, channel.margin_engine)
+
+
+def agreed_standings(channel: Channel) -> tuple[Standing, Standing]:
+    """Return both parties' verdicts in the agreed state, those of `agreed_margins`."""
+    state, book = channel.base
+    cash = state.balances if state else (0, 0)
+    return standings(book, cash, channel.terms.decimals, channel.policy, channel.margin_engine)
 
 
 def crossings(before: Channel, after: Channel) -> tuple[n.BelowMaintenance | n.MarginRestored, ...]:
@@ -43,9 +63,10 @@ def crossings(before: Channel, after: Channel) -> tuple[n.BelowMaintenance | n.M
     if before.base_version == after.base_version:
         return ()
     found: list[n.BelowMaintenance | n.MarginRestored] = []
-    for was, now in zip(agreed_margins(before), agreed_margins(after), strict=True):
-        if was.is_breach is not now.is_breach:
-            kind = n.BelowMaintenance if now.is_breach else n.MarginRestored
+    for was, is_ in zip(agreed_standings(before), agreed_standings(after), strict=True):
+        if was.covers_maintenance is not is_.covers_maintenance:
+            kind = n.MarginRestored if is_.covers_maintenance else n.BelowMaintenance
+            now = agreed_margins(after)[is_.party]
             facts = (Party(now.party), after.base_version, now.equity, now.maintenance_margin, now.initial_margin)
             found.append(kind(*facts))
     return tuple(found)

@@ -39,12 +39,13 @@ from ..model import (
     Trade,
     Withdraw,
 )
+from ..risk.engine import Standing
 from ..risk.report import MarginReport
-from ..risk.valuation import positions
+from ..risk.valuation import schedule
 from ..units import WAD, show
 from .apply import apply
 from .channel import Channel
-from .monitor import margins
+from .monitor import margins, standings
 from .phases import Phase
 
 MAX_SKIP = 2**16
@@ -100,7 +101,7 @@ def judge(
         # Only the last marks move money: those that an operation brought and the next one replaced bind nobody.
         _check_marks(channel, closed[1].marks if closed else book.marks, proposer, now, view)
         # A book that cannot be priced could be neither monitored here nor called on-chain: OutOfBounds refuses it.
-        positions(book)
+        schedule(book)
     if any(isinstance(op, Trade | Withdraw) for op in operations):
         _check_margin(channel, state, book, withdraws=any(isinstance(op, Withdraw) for op in operations), by=proposer)
 
@@ -127,9 +128,18 @@ def reports(channel: Channel, state: State | None, book: Book) -> tuple[MarginRe
 
     A half-signed withdrawal of ours that is not superseded counts as gone: the peer may complete it any time.
     """
+    return margins(book, _cash(channel, state), channel.terms.decimals, channel.policy, channel.margin_engine)
+
+
+def verdicts(channel: Channel, state: State | None, book: Book) -> tuple[Standing, Standing]:
+    """Return what both parties' `reports` decide, which an engine may know without their figures."""
+    return standings(book, _cash(channel, state), channel.terms.decimals, channel.policy, channel.margin_engine)
+
+
+def _cash(channel: Channel, state: State | None) -> tuple[int, int]:
     cash = list(state.balances if state else (0, 0))
     cash[channel.me] -= channel.withdrawal_at_risk(state)
-    return margins(book, (cash[0], cash[1]), channel.terms.decimals, channel.policy)
+    return cash[0], cash[1]
 
 
 def _check_version(channel: Channel, version: int, proposer: Party) -> None:
@@ -241,14 +251,17 @@ def _check_close_out(
     if any(confirmed > agreed for confirmed, agreed in known):
         raise CloseOutInvalid("deposits or payments confirmed on-chain are not in the state: acknowledge them first")
     if last.party is not proposer:
-        payer = margins(book, state.balances, channel.terms.decimals, channel.policy)[last.party]
-        if not payer.is_breach:
+        facts = (book, state.balances, channel.terms.decimals, channel.policy, channel.margin_engine)
+        if standings(*facts)[last.party].covers_maintenance:
             raise CloseOutInvalid(f"party {int(last.party)} is not below maintenance: who leaves early pays the charge")
 
 
 def _check_margin(channel: Channel, state: State, book: Book, *, withdraws: bool, by: Party) -> None:
     if withdraws and state.collateral < 0:
         raise WithdrawalInvalid("it exceeds the collateral in the channel")
+    held, asked = verdicts(channel, *channel.base), verdicts(channel, state, book)
+    if all(was.covers_maintenance for was in held) and all(is_.covers_initial for is_ in asked):
+        return  # neither rule below applies to it, and no figure is needed to know
     before = reports(channel, *channel.base)
     after = reports(channel, state, book)
     for party in Party:

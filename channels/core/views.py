@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..model import EMPTY_BOOK, Acknowledge, Agreed, Book, Intent, Operation, Party, SettleExpiry, State
 from .channel import Channel
-from .monitor import agreed_margins
+from .monitor import agreed_margins, agreed_standings
 from .phases import Phase
 
 
@@ -153,7 +153,7 @@ def housekeeping(channel: Channel) -> tuple[Operation, ...]:
 
 def is_below_maintenance(channel: Channel, party: Party) -> bool:
     """Return whether a party's equity is below its maintenance margin in the agreed state, at its marks."""
-    return agreed_margins(channel)[party].is_breach
+    return not agreed_standings(channel)[party].covers_maintenance
 
 
 def collateral_due(channel: Channel) -> int:
@@ -168,7 +168,9 @@ def collateral_due(channel: Channel) -> int:
     if state is None or not trading or channel.called == state.version:
         return 0
     topped_up = channel.chain.deposits[peer] > state.deposits[peer]
-    return 0 if topped_up else agreed_margins(channel)[peer].collateral_call
+    if topped_up or agreed_standings(channel)[peer].covers_initial:
+        return 0
+    return agreed_margins(channel)[peer].collateral_call
 
 
 def waiting_for(channel: Channel) -> str:

@@ -1,7 +1,8 @@
 """Who computes the margin: the seam at which a faster engine is handed in, without an import of what makes it fast.
 
 Every engine gives the same integers and the same verdicts, so two parties may run different ones. `EXACT` prices every
-row of the grid and needs nothing but Python; `screen.FloatScreen` needs numpy, and whoever wants it imports it.
+row of the grid and needs nothing but Python; `screen.FloatScreen` needs numpy, and whoever wants it imports it. Not to
+be confused with the risk engine of the terms, which is a contract.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Standing:
 
 
 class MarginEngine(Protocol):
-    """Reports and verdicts for both parties; arguments, integers and errors are those of `margin`."""
+    """Reports for both parties, and verdicts where they can be had for less; arguments and errors as for `margin`."""
 
     def margin(
         self,
@@ -60,8 +61,12 @@ class MarginEngine(Protocol):
         t: int | None = None,
         spots: Mapping[str, int] | None = None,
         settlements: Settlements | None = None,
-    ) -> tuple[Standing, Standing]:
-        """Return both parties' verdicts, those of their reports."""
+    ) -> tuple[Standing, Standing] | None:
+        """Return the verdicts that both reports would give, or None where it takes the reports to tell."""
+        ...
+
+    def __hash__(self) -> int:
+        """By identity will do: reports are remembered per engine."""
         ...
 
 
@@ -92,10 +97,9 @@ class ExactEngine:
         t: int | None = None,
         spots: Mapping[str, int] | None = None,
         settlements: Settlements | None = None,
-    ) -> tuple[Standing, Standing]:
-        """Return the verdicts of what `margin` returns."""
-        one, other = margin(book, cash, decimals, policy, t=t, spots=spots, settlements=settlements)
-        return Standing.of(one), Standing.of(other)
+    ) -> None:
+        """Return None: integers know a verdict by its figures only."""
+        return
 
 
 EXACT = ExactEngine()

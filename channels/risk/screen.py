@@ -1,9 +1,9 @@
 """The margin screened by floats: float64 decides what is clear, integers decide the rest; no verdict ever differs.
 
 Two uses of one array pass over the grid. `standings` compares equity and requirement in floats and believes the sign
-only where it exceeds a proven error band; inside the band, and for whatever floats cannot hold, it asks `margin`.
-`margin` gives the reports themselves: floats name the rows that can be the worst, all that lie within the band of the
-greatest loss, and only these are priced in integers, so that the reports are equal to the last bit, ties included.
+only where it exceeds a proven error band; inside the band, and for whatever floats cannot hold, it says nothing, and
+integers decide. `margin` gives the reports themselves: floats name the rows that can be the worst, all that lie within
+the band of the greatest loss, and only these are priced in integers: equal reports to the last bit, ties included.
 
 The band is derived in docs/risk_screen.md. This module needs numpy (`pip install option-channels[fast]`) and is
 imported by nobody but its user, who hands a `FloatScreen` in wherever a `MarginEngine` is taken.
@@ -74,15 +74,13 @@ class FloatScreen:
         t: int | None = None,
         spots: Mapping[str, int] | None = None,
         settlements: Settlements | None = None,
-    ) -> tuple[Standing, Standing]:
-        """Return the verdicts of `margin`, which is asked only where floats cannot tell. Raises what it raises."""
+    ) -> tuple[Standing, Standing] | None:
+        """Return the verdicts of both parties' reports if floats can tell all four, else None. Raises as `margin`."""
         found = self.verdicts(book, cash, decimals, policy, t=t, spots=spots, settlements=settlements)
-        if None not in found[0] + found[1]:
-            return Standing(0, found[0][0] is True, found[0][1] is True), Standing(
-                1, found[1][0] is True, found[1][1] is True
-            )
-        one, other = self.margin(book, cash, decimals, policy, t=t, spots=spots, settlements=settlements)
-        return Standing.of(one), Standing.of(other)
+        (initial0, maintenance0), (initial1, maintenance1) = found
+        if initial0 is None or maintenance0 is None or initial1 is None or maintenance1 is None:
+            return None
+        return Standing(0, initial0, maintenance0), Standing(1, initial1, maintenance1)
 
     def verdicts(
         self,
