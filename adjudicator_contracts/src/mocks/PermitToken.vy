@@ -34,7 +34,7 @@ def permit(owner: address, spender: address, amount: uint256, deadline: uint256,
     )
     digest: bytes32 = keccak256(concat(0x1901, self._domain(), struct_hash))
     signer: address = ecrecover(digest, v, r, s)
-    assert signer != empty(address) and signer == owner, "token: not the owner's permit"
+    assert signer != empty(address) and signer == owner, "token: not a permit of the owner"
     self.nonces[owner] += 1
     balances.allowance[owner][spender] = amount
 
