@@ -37,6 +37,10 @@ class NodeConfig:
     reply_timeout: float = 30.0
     close_validity: int = 600
     """How long a CLOSE or REOPEN of ours stays valid; meanwhile nothing is signed above it."""
+    tls: bool = True
+    """Speak TLS 1.3 with peers; without it only where something else protects the line."""
+    max_strangers: int = 256
+    """Connections taken from peers that have no channel with us (yet); the oldest goes when one too many comes."""
     answer: bool = True
     """Answer a stale challenge with the newest agreed state."""
     settle: bool = True

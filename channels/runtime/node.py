@@ -30,7 +30,8 @@ from .driver import Driver
 from .engines import CheckedEngines
 from .live import LiveChannel
 from .log import log
-from .peer import Ending, Link
+from .peer import HANDSHAKE_TIMEOUT, Ending, Link
+from .tls import Line, PlainLine, TlsLine
 from .watcher import Watcher
 
 RECONNECT = (0.05, 30.0)
@@ -61,6 +62,8 @@ class Node:
         self.engines = CheckedEngines(chain, config)
         self._nursery = nursery
         self._links: dict[Address, Link] = {}
+        self._strangers: list[trio.CancelScope] = []
+        self._line: Line = TlsLine() if config.tls else PlainLine()
         self._refusals: dict[ChannelId, OpeningRefused] = {}
         self._changed = trio.Event()
         self._unclaimed: list[LiveChannel] = []
@@ -75,7 +78,19 @@ class Node:
         return chosen
 
     async def _welcome(self, stream: trio.SocketStream) -> None:
-        await self._talk(stream, Role.LISTENER, None)
+        with trio.CancelScope() as scope:
+            if len(self._strangers) >= self.config.max_strangers:
+                self._strangers.pop(0).cancel()
+            self._strangers.append(scope)
+            try:
+                await self._talk(stream, Role.LISTENER, None, scope)
+            finally:
+                self._known(scope)
+
+    def _known(self, scope: trio.CancelScope | None) -> None:
+        """A connection is no stranger's any more: its peer has a channel with us, or it has ended."""
+        if scope in self._strangers:
+            self._strangers.remove(scope)
 
     async def connect(self, host: str, port: int, peer: Address) -> None:
         """Reach `peer` at an address and stay connected for the node's life; return once its signed Hello is there.
@@ -105,11 +120,25 @@ class Node:
             await trio.sleep(wait * (1 + self.random(1)[0] / 256))
             wait = min(2 * wait, RECONNECT[1])
 
-    async def _talk(self, stream: trio.SocketStream, role: Role, expected: Address | None) -> bool:
+    async def _talk(
+        self, socket: trio.SocketStream, role: Role, expected: Address | None, stranger: trio.CancelScope | None = None
+    ) -> bool:
         """Run one connection to its end; return whether the peer proved who it is and broke no rule."""
         error: Ending | None = None
-        session = Session(self.signer, role, self.random(32), self.seats, opener=self._accept_terms, expected=expected)
-        link = Link(stream, session, self.now, self._on_output)
+        secured = await self._secure(socket, role)
+        if secured is None:
+            return False
+        stream, certificate = secured
+        session = Session(
+            self.signer,
+            role,
+            self.random(32),
+            self.seats,
+            opener=self._accept_terms,
+            expected=expected,
+            certificate=certificate,
+        )
+        link = Link(stream, session, self.now, self._on_output, stranger)
         try:
             error = await link.run()
         except Exception:
@@ -121,6 +150,16 @@ class Node:
                 self._touch()
         return link.peer is not None and error is None
 
+    async def _secure(self, socket: trio.SocketStream, role: Role) -> tuple[trio.abc.Stream, bytes] | None:
+        """Return the stream and the certificate's hash, or None after closing a line on which TLS does not come up."""
+        with trio.move_on_after(HANDSHAKE_TIMEOUT):
+            try:
+                return await self._line.secure(socket, role)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as broken:
+                log.info("no TLS with the other end: %s", broken.__cause__ or broken)
+        await trio.aclose_forcefully(socket)
+        return None
+
     def link_to(self, peer: Address) -> Link | None:
         """Return the connection to a peer, or None."""
         return self._links.get(peer)
@@ -128,6 +167,8 @@ class Node:
     def _on_output(self, link: Link, output: Routed | PeerKnown | OpeningRefused) -> None:
         match output:
             case PeerKnown(peer):
+                if any(peer in live.state.terms.signers for live in self.channels.values()):
+                    self._known(link.stranger)
                 former = self._links.get(peer)
                 self._links[peer] = link
                 if former is not None:
@@ -138,6 +179,7 @@ class Node:
                 self._touch()
             case Routed(channel, effect):
                 self._adopt(channel)
+                self._known(link.stranger)
                 self.driver.submit(channel, (effect,))
 
     # Channels

@@ -27,7 +27,8 @@ Ending = RemoteProtocolError | PeerFault | InvariantBroken
 class Link:
     """A connection and its session. `run` returns when the connection has ended, with the error that ended it, if any.
 
-    `on_output` is called for every routed effect and for the peer's identity, in order; it must not block.
+    `on_output` is called for every routed effect and for the peer's identity, in order; it must not block. `stranger`
+    is what cuts the connection off while nobody knows whose it is.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class Link:
         session: Session,
         clock: Clock,
         on_output: Callable[[Link, Routed | PeerKnown | OpeningRefused], None],
+        stranger: trio.CancelScope | None = None,
     ) -> None:
-        self.session = session
+        self.session, self.stranger = session, stranger
         self._stream, self._clock, self._on_output = stream, clock, on_output
         self._outgoing, self._unsent = trio.open_memory_channel[bytes](MAX_UNSENT)
         self._scope = trio.CancelScope()

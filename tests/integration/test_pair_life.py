@@ -26,11 +26,12 @@ from channels.errors import (
 from channels.model import ZERO32, ChannelId, Leg, Mark
 from channels.risk import DEFAULT_POLICY
 from channels.runtime.node import Node, open_node
-from channels.session import Role as End, Session
+from channels.session import Session
 from channels.store import MemoryStore
 from channels.wire import messages as m
 from channels.wire.framing import frame
 from tests import roles
+from tests.integration.dialing import dialed
 from tests.pair import DAY, Desk, Pair, Side, config_for, opened_pair, terms_for
 from tests.roles import ETH, EXPIRY, UNIT
 
@@ -305,13 +306,7 @@ async def test_garbage_on_a_connection_hurts_nobody_else() -> None:
             Session.to_bytes(m.Propose(pair.alice.channel.id, 9, (Mark(),), ZERO32, bytes(65))),
         ]
         for data in rubbish:
-            stream = await trio.open_tcp_stream("127.0.0.1", pair.port)
-            session = Session(roles.mallory.signer, End.DIALER, bytes(32), {}, expected=roles.bob.address)
-            await stream.send_all(session.start())
-            while session.peer is None:
-                for output in session.receive_data(bytes(await stream.receive_some()), 0):
-                    if hasattr(output, "data"):
-                        await stream.send_all(output.data)
+            stream, session = await dialed(pair.port, roles.mallory.signer, roles.bob.address)
             await stream.send_all(data)
             answer = b""
             with trio.fail_after(10):
