@@ -82,7 +82,7 @@ def test_immutables_are_found_in_deployed_code() -> None:
 
 
 def test_an_unknown_artifact_names_the_known_ones() -> None:
-    with pytest.raises(KeyError, match="there are Adjudicator, .*FeeToken"):
+    with pytest.raises(KeyError, match=r"there are Adjudicator, .*FeeToken"):
         artifact("Nothing")
 
 
@@ -116,6 +116,16 @@ def test_the_documented_errors_are_the_contracts() -> None:
 def test_gas_is_what_the_snapshot_says() -> None:
     committed = json.loads((files("adjudicator_contracts") / "snapshots" / "gas.json").read_text("utf-8"))
     assert committed == snapshot()
+
+
+def test_the_documented_gas_and_size_are_the_snapshots() -> None:
+    committed = json.loads(build.SNAPSHOT.read_text("utf-8"))
+    page = (Path(__file__).parents[2] / "docs" / "adjudicator.md").read_text("utf-8").split("## Build, size, gas")[1]
+    size = committed["code_bytes"]
+    assert f"{size:,}\nbytes" in page
+    figures = {int(figure.replace(",", "")) for figure in re.findall(r"\| (\d+,\d+[,\d]*) ", page)}
+    assert figures <= set(committed["gas"].values())
+    assert len(figures) == 11
 
 
 def test_gas_is_within_its_targets() -> None:
