@@ -48,6 +48,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--channel", metavar="ID", help="which channel: the first hex digits of its id are enough")
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="a file that holds the hex private key")
     parser.add_argument("--dry-run", action="store_true", help="show everything, simulate the next step, send nothing")
+    parser.add_argument(
+        "--liquidate", action="store_true", help="close the peer out in the window of a margin call that it missed"
+    )
+    parser.add_argument(
+        "--top-up",
+        metavar="TOKENS",
+        help="deposit up to so many tokens, as far as it takes to cure a margin call against you",
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask before the first transaction")
     parser.add_argument("--poll", type=_seconds, default=5.0, metavar="S", help="seconds between looks (5)")
     parser.add_argument(
@@ -74,13 +82,15 @@ def _dispute(arguments: argparse.Namespace, store: Store, channel: ChannelId, si
     from ..chain.client import Web3Chain
     from ..chain.submit import SubmitPolicy
     from ..runtime.dispute import Dispute
-    from ..runtime.dispute_steps import Act, Evidence, Finished
+    from ..runtime.dispute_steps import Act, Evidence, Finished, Orders
+    from ..units import token_amount
     from .dispute_screen import screen
 
     evidence = Evidence.read(store, channel)
     policy = SubmitPolicy(patience=arguments.patience)
     chain = Web3Chain.connect(arguments.rpc, evidence.deployment, KeyAccount(signer), policy=policy)
-    dispute = Dispute(evidence, chain)
+    top_up = token_amount(arguments.top_up, evidence.terms.decimals, "--top-up") if arguments.top_up else 0
+    dispute = Dispute(evidence, chain, Orders(arguments.liquidate, top_up))
     dispute.check()
     outlook = dispute.look()
     step = dispute.next_step(outlook)
@@ -95,7 +105,7 @@ def _dispute(arguments: argparse.Namespace, store: Store, channel: ChannelId, si
     if isinstance(step, Finished):
         return 0
     if arguments.dry_run:
-        if isinstance(step, Act):
+        if isinstance(step, Act) and step.call.spends is None:
             chain.simulate(step.call)
             print("Dry run: the next step was simulated and would succeed. Nothing was sent.")
         else:

@@ -11,7 +11,8 @@ from ..errors import RpcUnavailable, TransactionReverted
 from ..runtime.dispute import Dispute
 from ..runtime.dispute_steps import Act, Outlook, Step, Wait
 from ..units import show
-from .dispute_screen import LABEL, WIDTH, span, utc
+from .dispute_screen import LABEL, WIDTH
+from .dispute_times import span, utc
 
 
 def paid(dispute: Dispute, outlook: Outlook, symbol: str) -> list[str]:

@@ -7,16 +7,17 @@ is in the words of our side: `you` are who holds the store.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from itertools import pairwise
 from textwrap import wrap
 
 from ..chain.port import ChannelPhase
 from ..model import Book, Leg, State
 from ..risk.valuation import value
 from ..runtime.dispute import Budget, Dispute
+from ..runtime.dispute_calls import cash_of
 from ..runtime.dispute_steps import Act, Evidence, Finished, Outlook, Step, Wait, enforceable, last_resort_start
 from ..units import show
+from .dispute_margin import call_lines
+from .dispute_times import local, span, utc
 
 WIDTH, LABEL = 80, 12
 SKEW = 300
@@ -78,6 +79,7 @@ class _Writer:
                 self._legs(leg_rows),
                 self._labelled("PAYOUT", self._payout()),
                 self._deadline(),
+                *self._calls(),
                 self._labelled("OTHERWISE", self._otherwise()),
             ]
         if not isinstance(self.step, Finished):
@@ -132,7 +134,7 @@ class _Writer:
         if self.state is None and not self.outlook.status.version and self.evidence.agreed is None:
             mine, theirs = self._sides(self.outlook.status.deposits)
             return f"you {self._money(mine)}, peer {self._money(theirs)}: the deposits"
-        cash = self._cash_of(self.state)
+        cash = cash_of(self.outlook.status, self.state)
         mine, theirs = self._sides(cash)
         legs = ", before the legs" if self.book is None or self.book.legs else ""
         return f"you {self._money(mine)}, peer {self._money(theirs)}{legs}"
@@ -192,8 +194,15 @@ class _Writer:
         left = at - outlook.now
         return [
             *self._labelled("DEADLINE", f"{utc(at)}, {'in ' + span(left) if left > 0 else 'now'}{what}"),
-            *self._labelled("", f"{_local(at)} in your time zone"),
+            *self._labelled("", f"{local(at)} in your time zone"),
         ]
+
+    def _calls(self) -> Iterator[list[str]]:
+        agreed, outlook = self.evidence.agreed, self.outlook
+        in_time = outlook.phase in (ChannelPhase.OPEN, ChannelPhase.DISPUTED)
+        newer = agreed.version if agreed and in_time and agreed.version > outlook.status.version else 0
+        for label, text in call_lines(self.evidence, outlook, self.dispute.orders, newer, self._money):
+            yield self._labelled(label, text)
 
     def _otherwise(self) -> str:
         """What happens if nobody on our side does anything."""
@@ -260,6 +269,14 @@ class _Writer:
         steps = [first]
         if self.outlook.close or phase is ChannelPhase.CLOSED:
             return steps
+        call = step.call.name if isinstance(step, Act) else ""
+        if call == "liquidate":
+            return steps
+        if isinstance(step, Wait) and self._waits_for_the_peer(step):
+            return [*steps, "liquidate, unless the peer has cured: both sides are paid"]
+        if call in ("deposit", "cure"):
+            steps += ["cure the margin call"] if call == "deposit" else []
+            steps += ["open the dispute"] if phase is ChannelPhase.OPEN else []
         if isinstance(step, Act) and phase is not ChannelPhase.SETTLING:
             steps.append("wait for the deadline (Ctrl-C is safe)")
         if self.book is None:
@@ -270,21 +287,16 @@ class _Writer:
             steps.append("settle: both sides are paid")
         return steps
 
-    # Values as text
+    def _waits_for_the_peer(self, step: Wait) -> bool:
+        call = self.outlook.call_on(self.evidence.me.other)
+        return self.dispute.orders.liquidate and call is not None and step.until == call.deadline
 
-    def _cash_of(self, state: State | None) -> tuple[int, int]:
-        """Cash by protocol §3.1, before the legs: balances, corrected by what was deposited and paid meanwhile."""
-        status = self.outlook.status
-        if state is None:
-            return status.deposits[0] - status.paid[0], status.deposits[1] - status.paid[1]
-        both = zip(state.balances, status.deposits, state.deposits, state.withdrawals, status.paid, strict=True)
-        cash = [balance + on - known + out - paid for balance, on, known, out, paid in both]
-        return cash[0], cash[1]
+    # Values as text
 
     def _equity(self, state: State | None, book: Book) -> int:
         """What a state is worth to us now at its own marks: cash, and the legs rounded down."""
         me, decimals = self.evidence.me, self.evidence.terms.decimals
-        return self._cash_of(state)[me] + value(book, t=self.outlook.now, decimals=decimals)[me]
+        return cash_of(self.outlook.status, state)[me] + value(book, t=self.outlook.now, decimals=decimals)[me]
 
     def _sides(self, pair: Sequence[int]) -> tuple[int, int]:
         return pair[self.evidence.me], pair[self.evidence.me.other]
@@ -305,25 +317,6 @@ class _Writer:
 
 def _leg(leg: Leg) -> str:
     return ("+" if leg.quantity > 0 else "") + str(leg)
-
-
-def utc(at: int) -> str:
-    """Return a unix time in UTC, to the second."""
-    return f"{datetime.fromtimestamp(at, UTC):%a %d %b %Y %H:%M:%S} UTC"
-
-
-def _local(at: int) -> str:
-    return f"{datetime.fromtimestamp(at, UTC).astimezone():%a %d %b %Y %H:%M:%S %Z}"
-
-
-def span(seconds: int) -> str:
-    """Return a length of time in its two largest units."""
-    units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-    for (size, name), (smaller, below) in pairwise(units):
-        if seconds >= size:
-            rest = seconds % size // smaller
-            return f"{seconds // size} {name}" + (f" {rest} {below}" if rest else "")
-    return f"{seconds} s"
 
 
 def _ether(wei: int, *, up: bool = False) -> str:

@@ -16,7 +16,8 @@ from ..core.facts import ClosedSeen, RegisteredSeen
 from ..errors import KeyUnusable, RpcUnavailable, TransactionReverted
 from ..model import EMPTY_BOOK, Agreed, Book, State
 from ..seal import state_struct_hash
-from .dispute_steps import Act, Evidence, Expiry, Finished, Outlook, Step, enforceable, next_step
+from .dispute_calls import pending_calls
+from .dispute_steps import NO_ORDERS, Act, Evidence, Expiry, Finished, Orders, Outlook, Step, enforceable, next_step
 
 GAS_PER_CALL = 600_000
 """Gas that a wallet must be able to pay for with each call; less is used, and only that is charged."""
@@ -52,6 +53,7 @@ class Dispute:
 
     evidence: Evidence
     chain: Chain
+    orders: Orders = NO_ORDERS
     _scanned: int = field(init=False)
     _shown: dict[bytes, State] = field(init=False, default_factory=dict)
     _payouts: tuple[int, int] | None = field(init=False)
@@ -95,7 +97,10 @@ class Dispute:
             self._payouts,
             chain.claimable(evidence.terms.token, evidence.owner),
         )
-        return outlook if closed else self._with_prices(outlook)
+        if closed:
+            return outlook
+        calls = pending_calls(chain, evidence.terms, status, state, book, now)
+        return self._with_prices(replace(outlook, calls=calls))
 
     def budget(self, outlook: Outlook, step: Step) -> Budget:
         """Return what is still to be sent at most. Prices are those of this moment."""
@@ -107,7 +112,7 @@ class Dispute:
 
     def next_step(self, outlook: Outlook) -> Step:
         """Return what follows from the evidence and this outlook."""
-        return next_step(self.evidence, outlook, self.chain)
+        return next_step(self.evidence, outlook, self.chain, self.orders)
 
     def run(
         self,
@@ -134,8 +139,10 @@ class Dispute:
                 if isinstance(step, Finished):
                     return outlook
                 if isinstance(step, Act):
-                    self.chain.simulate(step.call)
+                    if step.call.spends is None:  # else it needs its approval, which `send` sees to
+                        self.chain.simulate(step.call)
                     tell(outlook, self.chain.send(step.call))
+                    self._spent(step.call)
                     refusals = []
                 reached = time.monotonic()
                 if isinstance(step, Act):
@@ -151,6 +158,11 @@ class Dispute:
                     raise
                 tell(outlook, gone)
             pause(poll)
+
+    def _spent(self, call: Call) -> None:
+        """What was topped up comes off what may be."""
+        if call.spends is not None:
+            self.orders = replace(self.orders, top_up=self.orders.top_up - call.spends.amount)
 
     # Looking
 
@@ -197,7 +209,7 @@ class Dispute:
         if outlook.book is not None and outlook.registered is not None:
             due = dict.fromkeys(leg.key[:2] for leg in outlook.book.legs if leg.expiry <= outlook.now)
             missing = tuple(pair for pair in due if not chain.effective_settlement(terms, *pair))
-            if outlook.phase is ChannelPhase.SETTLING:
+            if outlook.phase is ChannelPhase.SETTLING or (self.orders.liquidate and outlook.calls):
                 state, book = outlook.registered, outlook.book
                 pinnable = tuple(p for p in missing if self._would_work(chain.pin(terms, state, book, *p)))
         expected = None
@@ -221,7 +233,11 @@ class Dispute:
             return 0
         if outlook.phase is ChannelPhase.CLOSED or outlook.close or outlook.book is None:
             return 1
+        if isinstance(step, Act) and step.call.name == "liquidate":
+            return 1
         _, book = enforceable(self.evidence, outlook)
         prices = len({leg.key[:2] for leg in book.legs}) if book else 0
         opening = isinstance(step, Act) and outlook.phase is not ChannelPhase.SETTLING
-        return int(opening) + prices + 1
+        # A call against us takes an approval, a deposit and a cure.
+        topping = 3 if isinstance(step, Act) and step.call.spends else 0
+        return topping + int(opening) + prices + 1

@@ -16,6 +16,7 @@ from ..errors import StoreCorrupt
 from ..model import EMPTY_BOOK, ZERO32, Address, Agreed, Book, ChannelId, Deployment, Intent, Party, State, Terms
 from ..seal import state_struct_hash
 from ..store import Store
+from .dispute_calls import PendingCall
 
 Expiry = tuple[str, int]
 """Underlying and unix time."""
@@ -115,6 +116,12 @@ class Outlook:
     """What the close paid, once it has."""
     claimable: int
     """What failed pushes left behind for our owner, of this token."""
+    calls: tuple[PendingCall, ...] = ()
+    """Margin calls that are armed on the registered version."""
+
+    def call_on(self, party: Party) -> PendingCall | None:
+        """Return a party's margin call, None where none stands any more."""
+        return next((call for call in self.calls if call.party is party and call.stands), None)
 
     @property
     def phase(self) -> ChannelPhase:
@@ -147,6 +154,21 @@ class Finished:
 Step = Act | Wait | Finished
 
 
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the owner allows beyond enforcing the agreed state.
+
+    `liquidate`: close the peer out in the window of a margin call it missed. `top_up`: token units that may be
+    deposited to cure a margin call against us.
+    """
+
+    liquidate: bool = False
+    top_up: int = 0
+
+
+NO_ORDERS = Orders()
+
+
 def enforceable(evidence: Evidence, outlook: Outlook) -> tuple[State | None, Book | None]:
     """Return the state that our side gets paid by if it acts in time and the peer shows nothing newer; its book."""
     if outlook.close:
@@ -163,7 +185,7 @@ def last_resort_start(evidence: Evidence, deadline: int) -> int:
     return max(terms.last_resort, deadline) + terms.challenge_period + 2 * terms.grace
 
 
-def next_step(evidence: Evidence, outlook: Outlook, chain: ChainCalls) -> Step:
+def next_step(evidence: Evidence, outlook: Outlook, chain: ChainCalls, orders: Orders = NO_ORDERS) -> Step:
     """Return what follows from evidence and chain. Pure: the same two always give the same step."""
     terms, status, agreed = evidence.terms, outlook.status, evidence.agreed
     if outlook.phase is ChannelPhase.CLOSED:
@@ -174,6 +196,8 @@ def next_step(evidence: Evidence, outlook: Outlook, chain: ChainCalls) -> Step:
         return Act(chain.close(terms, outlook.close), f"submit the agreed close, version {outlook.close.version}")
     if not status.pot and outlook.phase is ChannelPhase.OPEN:
         return Finished("the channel holds no money: there is nothing to enforce")
+    if (margin_step := _margin_step(evidence, outlook, chain, orders)) is not None:
+        return margin_step
     if outlook.phase is ChannelPhase.SETTLING:
         return _settling_step(evidence, outlook, chain)
     if agreed and _newer(evidence, outlook):
@@ -185,6 +209,44 @@ def next_step(evidence: Evidence, outlook: Outlook, chain: ChainCalls) -> Step:
         call = chain.challenge_registered(terms, outlook.registered)
         return Act(call, f"open the dispute with version {status.version}, which the chain has already")
     return Act(chain.challenge_unsigned(terms), "open the dispute with nothing signed: each gets its deposits back")
+
+
+def _margin_step(evidence: Evidence, outlook: Outlook, chain: ChainCalls, orders: Orders) -> Step | None:
+    """Return what a margin call asks for before anything else; None where it asks for nothing, or is answered anyway.
+
+    A newer state disarms every call, so it goes first wherever it is shown anyway.
+    """
+    terms, state, book, me = evidence.terms, outlook.registered, outlook.book, evidence.me
+    if state is None or book is None:
+        return None
+    newer = _newer(evidence, outlook)
+    ours, theirs = outlook.call_on(me), outlook.call_on(me.other)
+    if ours and not newer:
+        if ours.lacking == 0:
+            return Act(chain.cure(terms, state, book, me), "cure the margin call against you: you hold initial margin")
+        if ours.lacking is not None and ours.lacking <= orders.top_up:
+            amount = min(ours.top_up, orders.top_up)
+            return Act(chain.deposit(terms, me, amount), "top up, to cure the margin call against you")
+    if not (theirs and theirs.times and orders.liquidate) or (newer and outlook.phase is ChannelPhase.DISPUTED):
+        return None
+    if not theirs.times.is_executable:
+        return Wait(theirs.deadline, "the cure deadline of the peer's margin call")
+    if not theirs.is_executable:
+        return None
+    if outlook.pinnable:
+        return _pin(evidence, outlook, chain)
+    if outlook.missing:
+        return Wait(theirs.times.until, "a settlement price, without which nobody is closed out")
+    what = "liquidate: close the peer out at the mark, with the close-out charge"
+    return Act(chain.liquidate(terms, state, book, me.other, theirs.witness), what)
+
+
+def _pin(evidence: Evidence, outlook: Outlook, chain: ChainCalls) -> Act:
+    assert outlook.registered is not None
+    assert outlook.book is not None
+    underlying, expiry = outlook.pinnable[0]
+    call = chain.pin(evidence.terms, outlook.registered, outlook.book, underlying, expiry)
+    return Act(call, f"fix the settlement price of {underlying}")
 
 
 def _newer(evidence: Evidence, outlook: Outlook) -> bool:
@@ -201,8 +263,7 @@ def _settling_step(evidence: Evidence, outlook: Outlook, chain: ChainCalls) -> S
             return Wait(start, "the last resort, since this store lacks the book of the registered state")
         return Act(chain.last_resort(terms, state), "last resort: pay the cash, the legs count as nothing")
     if outlook.pinnable and state:
-        underlying, expiry = outlook.pinnable[0]
-        return Act(chain.pin(terms, state, book, underlying, expiry), f"fix the settlement price of {underlying}")
+        return _pin(evidence, outlook, chain)
     if book.last_expiry > outlook.now:
         return Wait(book.last_expiry, "the last leg to expire")
     if outlook.missing:

@@ -19,61 +19,15 @@ from channels.core.facts import (
     ReleasedSeen,
 )
 from channels.errors import ContractMismatch, TransactionReverted
-from channels.model import Agreed, Book, Leg, Marks, Party, State
-from channels.risk import DEFAULT_POLICY, MarginReport, margin
+from channels.model import Book, Leg, Marks, Party
+from channels.risk import DEFAULT_POLICY
 from channels.risk.close_out import close_out, close_out_payouts, witness
 from channels.units import WAD
-from tests.integration.chain_world import DEPOSITS, World
-from tests.roles import BTC, DAY, ETH, EXPIRY, NOW, UNIT, alice, bob, book
+from tests.integration.chain_world import DEPOSITS
+from tests.integration.margin_world import SHORT, Desk
+from tests.roles import BTC, DAY, ETH, EXPIRY, NOW, UNIT, alice, bob
 
 LENIENT = replace(DEFAULT_POLICY, scan_maintenance=WAD // 2)
-SHORT = book((Leg.call(ETH, EXPIRY, 2400, quantity=-10),))
-"""Party 0, Alice, is short ten calls; both have money for it at 2,300, she has not at 3,300."""
-
-
-class Desk(World):
-    """A world whose terms name the chain's risk engine, and the library's view of the registered state."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.terms = replace(self.terms, engine=self.local.engine, policy=DEFAULT_POLICY.hash)
-        self.channel = self.terms.channel_id(self.local.deployment)
-        self.local.set_time(NOW)
-        self.deposit()
-
-    def spot(self, price: int) -> None:
-        self.local.publish_spot(ETH, price * WAD)
-
-    def at(self, time: int) -> None:
-        """The next transaction happens at exactly this second."""
-        self.local.set_time(time, mine=False)
-
-    def reports(self, state: State, held: Book, t: int) -> tuple[MarginReport, MarginReport]:
-        """Both parties' margin at a second, by the library, at what the source says."""
-        return margin(held, self.cash(state), 6, DEFAULT_POLICY, t=t, spots=self.spots(held))
-
-    def cash(self, state: State) -> tuple[int, int]:
-        status = self.trent.status(self.channel)
-        first, second = (
-            state.balances[i] + status.deposits[i] - state.deposits[i] + state.withdrawals[i] - status.paid[i]
-            for i in Party
-        )
-        return first, second
-
-    def spots(self, held: Book) -> dict[str, int]:
-        return {mark.underlying: self.trent.spot(self.local.source, mark.underlying).price for mark in held.marks.spots}
-
-    def called(self, final: Agreed, price: int = 3_300) -> int:
-        """Bob calls Alice on a newer state after a jump of the spot; return the cure deadline."""
-        self.spot(price)
-        rows = witness(self.reports(final.state, final.book, self.local.now)[0])
-        self.bob.send(self.bob.margin_call(self.terms, final, Party.ZERO, rows))
-        return self.local.now + self.terms.cure_period
-
-    def facts(self) -> list[ChainFact]:
-        """The channel's facts without the deposits."""
-        seen = [located for located in self.trent.facts(0, self.trent.head().number) if located.channel == self.channel]
-        return [located.fact for located in seen][2:]
 
 
 @pytest.fixture

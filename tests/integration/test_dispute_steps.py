@@ -14,7 +14,9 @@ import pytest
 from channels.chain.encode import CallBuilder
 from channels.chain.port import Block, Call, ChannelPhase, Located, OnChain
 from channels.cli import dispute as command
-from channels.cli.dispute_screen import screen, span
+from channels.cli.dispute_margin import call_lines
+from channels.cli.dispute_screen import screen
+from channels.cli.dispute_times import span
 from channels.core.facts import ClosedSeen, RegisteredSeen
 from channels.core.records import ChainSaid, Opened, Signed, StateAgreed, TermsAccepted
 from channels.errors import KeyUnusable, RpcUnavailable, StoreCorrupt, TransactionReverted
@@ -276,7 +278,7 @@ def test_the_runbook_names_the_options_the_labels_and_the_exit_status_that_there
     command.configure(parser)
     options = {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
     assert set(re.findall(r"`(--[a-z-]+)", RUNBOOK)) | {"--rpc"} == options
-    source = Path(inspect.getfile(screen)).read_text("utf-8")
+    source = "".join(Path(inspect.getfile(part)).read_text("utf-8") for part in (screen, call_lines))
     labels = re.findall(r"^\| `([A-Z!][A-Z !]+)`", RUNBOOK, re.MULTILINE)
     assert len(labels) >= 9 and all(f'"{label}"' in source for label in labels)
     (told,) = re.findall(r"^Exit status: (.*)\.$", RUNBOOK, re.MULTILINE)
