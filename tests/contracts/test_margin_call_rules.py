@@ -1,14 +1,15 @@
 """`margin_call`, row by row: who may, on which state, in which phase, and what exactly it has to prove."""
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import pytest
 
-from tests.contracts.encoding import DISPUTED, OPEN
+from channels.risk import DEFAULT_POLICY
+from tests.contracts.encoding import DISPUTED, OPEN, WAD
 from tests.contracts.evm import STRANGER, Reverted
 from tests.contracts.margin_world import BREACH, STAKES, Desk, MarginWorld, called, eth_spot, short_calls, short_forward
 from tests.contracts.refusals import refused
-from tests.contracts.world import CURE, UNIT, Channel, call
+from tests.contracts.world import CURE, EXPIRY, UNIT, Channel, call
 
 
 @pytest.fixture
@@ -310,6 +311,25 @@ def test_a_row_that_loses_nothing_proves_no_breach(channel: Channel) -> None:
         channel.recall(state, 0, [0])
     with refused("adjudicator: no breach"):
         channel.recall(state, 1, [0])
+
+
+def test_half_the_independent_amount_is_maintenance_while_a_leg_lives() -> None:
+    """No scenario is needed for it, and none of it is left when the last leg has expired."""
+    world = MarginWorld(replace(DEFAULT_POLICY, independent_amounts=(5_600 * WAD + 2 * 10**12, 0)))
+    channel = world.margined(STAKES)
+    state = channel.state(1, call(2_200, 1), balance0=STAKES[0])
+    short = Desk.of(channel, state).reports[0]
+    exactly = state.but(version=2, balance0=STAKES[0] - short.value + 1, balance1=STAKES[1] + short.value - 1)
+    with refused("adjudicator: no breach"):
+        channel.margin_call(exactly, 0, [0])
+    lacking_one = exactly.but(version=3, balance0=exactly.balance0 - 1, balance1=exactly.balance1 + 1)
+    channel.checkpoint(lacking_one)
+    with world.chain.fork():
+        channel.recall(lacking_one, 0, [0])
+    world.chain.at(EXPIRY)
+    eth_spot(world, 2_000)
+    with refused("adjudicator: no breach"):
+        channel.recall(lacking_one, 0, [0])
 
 
 def test_a_call_that_stands_cannot_be_renewed_and_the_other_sides_is_another(world: MarginWorld) -> None:
