@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..model import EMPTY_BOOK, Acknowledge, Agreed, Book, Intent, Operation, Party, SettleExpiry, State
 from .channel import Channel
+from .margin_calls import CallTimes, call_times
 from .monitor import agreed_margins, agreed_standings
 from .phases import Phase
 
@@ -149,6 +150,16 @@ def housekeeping(channel: Channel) -> tuple[Operation, ...]:
         if price is not None:
             operations.append(SettleExpiry(underlying, expiry, price))
     return tuple(operations)
+
+
+def margin_call_times(channel: Channel, party: Party) -> CallTimes | None:
+    """Return what the clock of a party's margin call says at the latest confirmed block's time.
+
+    None where the book of the registered state is not known here, since an armed call's window depends on it.
+    `new_deadline` is what a call made now would get: on the registered state unless one stands, or on a newer one.
+    """
+    final = final_state(channel)
+    return call_times(channel.chain.calls[party], channel.terms, final[1], channel.chain.time) if final else None
 
 
 def is_below_maintenance(channel: Channel, party: Party) -> bool:

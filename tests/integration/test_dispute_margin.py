@@ -14,11 +14,10 @@ from channels.model import Agreed, Party
 from channels.runtime.dispute import Dispute
 from channels.runtime.dispute_steps import NO_ORDERS, Act, Evidence, Orders, Outlook, Step, Wait
 from channels.store import MemoryStore, SqliteStore
-from channels.units import WAD
 from tests.integration import dispute_world
 from tests.integration.chain_world import CONDOR, DEPOSITS
 from tests.integration.margin_world import SHORT, Desk
-from tests.roles import ETH, HOUR, PARTIES, UNIT, alice, bob, book
+from tests.roles import HOUR, PARTIES, UNIT, alice, bob, book
 from tests.rpc_server import serving
 
 LIQUIDATE = Orders(liquidate=True)

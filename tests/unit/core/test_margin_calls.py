@@ -8,7 +8,7 @@ from itertools import accumulate
 import pytest
 from hypothesis import given, strategies as st
 
-from channels.core import events as e, facts as f, notices as n, records as r
+from channels.core import events as e, facts as f, notices as n, records as r, views
 from channels.core.channel import Channel
 from channels.core.commands import Notify, Persist
 from channels.core.fold import evolve
@@ -119,6 +119,15 @@ def test_the_fold_of_the_journal_is_the_channel(channel: Channel) -> None:
     after, records, _ = heard(channel, CALLED, registered(channel.chain.version + 1), replace(CALLED, block=9))
     *_, folded = accumulate(records, lambda held, record: evolve(held, record), initial=channel)
     assert folded == after
+
+
+def test_the_clock_is_read_at_the_confirmed_blocks_time_and_with_the_registered_book(channel: Channel) -> None:
+    assert views.margin_call_times(channel, Party.ONE) == call_times(NO_CALL, TERMS, EMPTY_BOOK, channel.chain.time)
+    called, _, _ = heard(channel, CALLED)
+    times = views.margin_call_times(step(called, e.BlockConfirmed(NOW + CURE)).channel, Party.ONE)
+    assert times is not None and times.is_executable and times.until == NOW + CURE + HOUR
+    foreign, _, _ = heard(called, registered(called.chain.version + 1, held=book()))
+    assert views.margin_call_times(foreign, Party.ONE) is None
 
 
 # The clock
