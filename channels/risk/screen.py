@@ -106,6 +106,7 @@ class FloatScreen:
         losses, costs = grid.result, grid.costs()
         unit = float(10 ** (54 - decimals))
         value_error = float(losses.value_error.sum()) + ROUNDING * abs(expired)
+        loss_error = float(losses.loss_error.sum())
         value = float(losses.value.sum()) + float(expired)
         found: list[Verdicts] = []
         for party, sign in ((0, 1.0), (1, -1.0)):
@@ -116,8 +117,8 @@ class FloatScreen:
             for least, factor in ((independent, policy.scan_initial), (independent / 2, policy.scan_maintenance)):
                 weight = factor / WAD
                 required = max(least, (weight * scanned + costs.shared + costs.short[party]) / unit)
-                # (V) a loss is a difference of two values, damped by at most 1; (S) for the sums formed here.
-                proven = (value_error * (1.0 + 2.0 * weight) + costs.error) / unit
+                proven = (value_error + weight * loss_error + costs.error) / unit
+                # (S) for the sums formed here, (T) for what the integers round.
                 band = proven + ROUNDING * (abs(cash[party]) + abs(value) / unit + required) + TOKENS
                 surplus = equity - required
                 verdicts.append(True if surplus > band else False if surplus < -band else None)
@@ -154,8 +155,7 @@ class FloatScreen:
         ]
         numbers = [number for number, group in enumerate(groups) for _ in group]
         result = Grid(self._table(policy), legs, numbers, numbers).result
-        # Two losses, each wrong by up to twice the error of a value.
-        reach = 4.0 * result.value_error
+        reach = 2.0 * result.loss_error
         found = []
         for sign in (1.0, -1.0):
             losses = sign * result.losses

@@ -81,11 +81,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Per row of the grid and underlying: party 0's loss, damped, at 1e54; per underlying how wrong a value can be."""
+    """Per row of the grid and underlying party 0's damped loss, per underlying its value, all at 1e54.
+
+    Per underlying also how far a value, and a loss, can be from the integers'.
+    """
 
     losses: Array
     value: Array
     value_error: Array
+    loss_error: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +163,10 @@ class Grid:
         size = np.abs(self.notional)
         reach = ROUNDING * (np.max(forwards, axis=0) + strike) + WEI
         self._base = lower[0], near[-1], far[-1], decay[-1]
-        self.result = Losses(
-            (values[-1] - values[:-1]) * table.damping, values[-1], (size * reach) @ self.by_underlying
-        )
+        error = (size * reach) @ self.by_underlying
+        # (L) a loss is a difference of two values that the integers round up to 1e36.
+        losses = (values[-1] - values[:-1]) * table.damping
+        self.result = Losses(losses, values[-1], error, 2.0 * error + WAD)
 
     def costs(self) -> Costs:
         """Return the replacement cost of the unmoved portfolio, with the error bound (C)."""

@@ -1,0 +1,260 @@
+"""The float screen against the integers: equal reports, equal verdicts, on the boundary most of all; and a band that
+is neither vacuous nor wider than it is for a reason.
+
+    python -m pytest -m nightly tests/property/test_screen_laws.py
+
+runs the long campaigns. Every failure names the seed of its book.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from channels.core.monitor import standings
+from channels.errors import ChannelError, OutOfBounds
+from channels.model import Book
+from channels.risk import DEFAULT_POLICY, EXACT, MarginPolicy, MarginReport, margin, screen, screen_grid
+from channels.risk.margin import replacement_cost, scenario_values
+from channels.risk.scenarios import bumps_up
+from channels.risk.screen import FloatScreen
+from channels.risk.screen_grid import Grid, LiveLeg, Table, numbered, side_of
+from channels.risk.valuation import positions
+from channels.units import WAD, div_up
+from tests.contracts.engine_books import POLICIES, Case, random_case
+from tests.desk_books import desk_book
+from tests.strategies import books
+
+SCREEN = FloatScreen()
+BOTH = ("initial", "maintenance")
+ON_THE_BOUNDARY = (-1, 0, 1)
+
+
+def arguments(case: Case) -> dict[str, object]:
+    return {"t": case.t, "spots": case.spot_map(), "settlements": case.settlement_map()}
+
+
+def check_case(seed: int) -> int:
+    """Compare reports and verdicts of an engine case; return how many of its four verdicts floats knew."""
+    case = random_case(seed)
+    policy, given = POLICIES[case.policy], arguments(case)
+    try:
+        reports = margin(case.book, case.cash, case.decimals, policy, **given)  # type: ignore[arg-type]
+    except OutOfBounds as refused:
+        for judged in (SCREEN.margin, SCREEN.standings):
+            with pytest.raises(OutOfBounds) as caught:
+                judged(case.book, case.cash, case.decimals, policy, **given)  # type: ignore[operator]
+            assert str(caught.value) == str(refused), seed
+        return 0
+    found = SCREEN.margin(case.book, case.cash, case.decimals, policy, **given)  # type: ignore[arg-type]
+    assert found == reports, f"seed {seed}"
+    told = SCREEN.verdicts(case.book, case.cash, case.decimals, policy, **given)  # type: ignore[arg-type]
+    for report, (initial, maintenance) in zip(reports, told, strict=True):
+        assert initial in (None, report.equity >= report.initial_margin), f"seed {seed}"
+        assert maintenance in (None, not report.is_breach), f"seed {seed}"
+    return sum(verdict is not None for pair in told for verdict in pair)
+
+
+def required(report: MarginReport, what: str) -> int:
+    return report.initial_margin if what == "initial" else report.maintenance_margin
+
+
+def cash_on(report: MarginReport, what: str, beyond: int) -> tuple[int, int]:
+    """Cash with which this party's equity is its requirement and `beyond` token units more, to the last unit."""
+    own = required(report, what) - report.value + beyond
+    return (own, 0) if report.party == 0 else (0, own)
+
+
+def check_boundary(book: Book, decimals: int, policy: MarginPolicy, beyond: tuple[int, ...]) -> int:
+    """Drive a book onto both boundaries of both parties; return how often floats alone were wrong there."""
+    wrong = 0
+    for report in margin(book, (0, 0), decimals, policy):
+        for what in BOTH:
+            for more in beyond:
+                cash = cash_on(report, what, more)
+                told = SCREEN.verdicts(book, cash, decimals, policy)[report.party][BOTH.index(what)]
+                wrong += told not in (None, more >= 0)
+                final = standings.__wrapped__(book, cash, decimals, policy, SCREEN)[report.party]
+                covers = final.covers_initial if what == "initial" else final.covers_maintenance
+                assert wrong or covers is (more >= 0), (book.salt, report.party, what, more)
+    return wrong
+
+
+def test_reports_and_verdicts_on_books_at_the_edges_of_the_protocol() -> None:
+    """A thousand books: extreme sizes, dead and stale legs, no volatility, policies that clamp, every refusal."""
+    known = sum(check_case(seed) for seed in range(1000))
+    assert known > 2000, "floats knew almost nothing"
+
+
+def test_reports_and_verdicts_on_the_books_of_a_desk() -> None:
+    for seed in range(500):
+        book, decimals = desk_book(seed), (6, 18)[seed % 2]
+        assert SCREEN.margin(book, (0, 0), decimals) == margin(book, (0, 0), decimals), f"seed {seed}"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(books(max_legs=8), st.sampled_from(POLICIES), st.sampled_from([0, 6, 18]))
+def test_reports_on_any_book(book: Book, policy: MarginPolicy, decimals: int) -> None:
+    try:
+        reports = margin(book, (0, 0), decimals, policy)
+    except ChannelError as refused:
+        with pytest.raises(type(refused)):
+            SCREEN.margin(book, (0, 0), decimals, policy)
+        return
+    assert SCREEN.margin(book, (0, 0), decimals, policy) == reports
+    assert check_boundary(book, decimals, policy, ON_THE_BOUNDARY) == 0
+
+
+def test_no_verdict_changes_on_the_boundary() -> None:
+    for seed in range(100):
+        assert check_boundary(desk_book(seed), (6, 18)[seed % 2], DEFAULT_POLICY, ON_THE_BOUNDARY) == 0, seed
+    for seed in range(100):
+        case = random_case(seed)
+        try:
+            assert check_boundary(case.book, case.decimals, POLICIES[case.policy], ON_THE_BOUNDARY) == 0, seed
+        except OutOfBounds:
+            continue
+
+
+def test_no_verdict_changes_at_any_distance_from_the_boundary() -> None:
+    """Every power of two of token units on both sides of it: some are inside the band, some outside."""
+    beyond = tuple(sign * 2**power for power in range(0, 70, 3) for sign in (1, -1))
+    for seed in range(12):
+        assert check_boundary(desk_book(seed), 18, DEFAULT_POLICY, beyond) == 0, seed
+
+
+def narrowed(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
+    for name in ("ROUNDING", "WEI", "TOKENS"):
+        for module in (screen, screen_grid):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, getattr(module, name) * factor)
+
+
+def test_without_its_band_the_screen_is_wrong_on_the_boundary(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrowed(monkeypatch, 1e-6)
+    wrong = sum(check_boundary(desk_book(seed), 18, DEFAULT_POLICY, ON_THE_BOUNDARY) for seed in range(10))
+    assert wrong > 20
+
+
+def share_unsure(seeds: range, decimals: int) -> float:
+    """How often floats cannot tell, with equity from none to three times the initial margin."""
+    unsure = asked = 0
+    for seed in seeds:
+        book = desk_book(seed)
+        one, other = margin(book, (0, 0), decimals)
+        cash = tuple(r.initial_margin * (seed * 7919 % 300) // 100 - r.value for r in (one, other))
+        for pair in SCREEN.verdicts(book, (cash[0], cash[1]), decimals):
+            unsure += sum(verdict is None for verdict in pair)
+            asked += 2
+    return unsure / asked
+
+
+@pytest.mark.parametrize("decimals", [6, 18])
+def test_on_ordinary_books_floats_are_sure(decimals: int) -> None:
+    assert share_unsure(range(200), decimals) < 0.01
+
+
+def test_on_ordinary_books_one_row_is_the_worst() -> None:
+    """What makes a screened report cheap: hardly a row but the worst is priced in integers."""
+    rows = groups = 0
+    for seed in range(200):
+        held = positions(desk_book(seed))
+        by_name = [tuple(group) for _, group in groupby(held, key=lambda p: p.leg.underlying)]
+        for pair in SCREEN.candidates(by_name, DEFAULT_POLICY, 0):
+            rows += len(pair[0]) + len(pair[1])
+            groups += 2
+    assert rows < 1.5 * groups
+
+
+# ── The band against the errors themselves ──────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Errors:
+    """The largest |float − exact| / proven bound seen, for values, losses and costs."""
+
+    value: float = 0.0
+    loss: float = 0.0
+    cost: float = 0.0
+
+
+def cases(seeds: range) -> Iterator[tuple[Book, int, dict[str, int] | None, MarginPolicy]]:
+    for seed in seeds:
+        case = random_case(seed)
+        yield case.book, max(case.t, case.book.marks.time), case.spot_map(), POLICIES[case.policy]
+
+
+def desks(seeds: range) -> Iterator[tuple[Book, int, dict[str, int] | None, MarginPolicy]]:
+    for seed in seeds:
+        book = desk_book(seed)
+        yield book, book.marks.time, None, DEFAULT_POLICY
+
+
+def measure(book: Book, t: int, spots: dict[str, int] | None, policy: MarginPolicy, seen: Errors) -> None:
+    """Compare the grid's figures with exact ones, row by row, in exact arithmetic."""
+    try:
+        live = [position for position in positions(book, t, spots) if position.is_live]
+    except OutOfBounds:
+        return
+    if not live:
+        return
+    age = max(0, t - book.marks.time)
+    legs = [
+        LiveLeg(
+            p.spot, p.ratio, p.forward, p.leg.strike, side_of(p.leg.kind), p.leg.quantity, p.notional, p.vol,
+            *bumps_up(policy, p.seconds, age), p.seconds,
+        )
+        for p in live
+    ]  # fmt: skip
+    underlyings = numbered(p.leg.underlying for p in live)
+    grid = Grid(Table(policy), legs, underlyings, numbered((p.leg.underlying, p.leg.expiry) for p in live))
+    result = grid.result
+    assert np.isfinite(result.losses).all()
+    groups = [tuple(group) for _, group in groupby(live, key=lambda p: p.leg.underlying)]
+    for number, group in enumerate(groups):
+        base = sum(position.value for position in group)
+        seen.value = max(seen.value, abs(int(result.value[number]) - base) / result.value_error[number])
+        for row, moved in enumerate(scenario_values(group, base, policy, age)):
+            found, damping = int(result.losses[row, number]), policy.scenarios[row].damping
+            for sign in (1, -1):
+                exact = div_up(sign * (base - moved), WAD) * damping
+                seen.loss = max(seen.loss, abs(sign * found - exact) / result.loss_error[number])
+    costs = grid.costs()
+    for party, charges in enumerate(replacement_cost(groups, policy, 18)):
+        # Each of the four lines was rounded up to a token unit, 1e36.
+        off = abs(int(costs.shared + costs.short[party]) - charges.total * 10**36) - 4 * 10**36
+        if off > 0:
+            seen.cost = max(seen.cost, off / costs.error)
+
+
+def test_no_error_exceeds_its_bound_and_the_bound_is_no_fantasy() -> None:
+    extreme, ordinary = Errors(), Errors()
+    for facts in cases(range(300)):
+        measure(*facts, extreme)
+    for facts in desks(range(100)):
+        measure(*facts, ordinary)
+    for seen in (extreme, ordinary):
+        assert max(seen.value, seen.loss, seen.cost) <= 1.0, seen
+    assert min(ordinary.value, ordinary.loss) > 1e-3, "the band is a thousand times too wide"
+
+
+@pytest.mark.nightly
+def test_twenty_thousand_books_at_the_edges() -> None:
+    for seed in range(1000, 21_000):
+        check_case(seed)
+
+
+@pytest.mark.nightly
+def test_five_thousand_books_on_the_boundary() -> None:
+    seen = Errors()
+    for seed in range(1000, 6000):
+        assert check_boundary(desk_book(seed), (6, 18)[seed % 2], DEFAULT_POLICY, ON_THE_BOUNDARY) == 0, seed
+    for facts in (*cases(range(1000, 4000)), *desks(range(1000, 4000))):
+        measure(*facts, seen)
+    assert max(seen.value, seen.loss, seen.cost) <= 1.0, seen
+    assert EXACT.standings(desk_book(1), (0, 0), 6) is None
