@@ -1,0 +1,147 @@
+"""The float screen's parts: the tail, the platform check, ties, and what it does where floats cannot answer."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+import pytest
+from mpmath import erfc, mp, mpf, sqrt
+
+from channels.errors import InvariantBroken
+from channels.model import EMPTY_BOOK, Book, Leg, Marks
+from channels.model.marks import MAX_VOL
+from channels.model.option import MAX_PRICE, MAX_QUANTITY, OptionKind
+from channels.risk import DEFAULT_POLICY, EXACT, MarginPolicy, Scenario, VolShock, fixed, margin, screen
+from channels.risk.screen import FloatScreen
+from channels.risk.screen_grid import LEAST_WIDTH, scaled_tail
+from channels.risk.valuation import positions
+from channels.units import SECONDS_PER_DAY as DAY, WAD
+
+ETH = "ETH/USD"
+TIME = 1_704_700_800
+ROUNDOFF = 2.0**-53
+SCREEN = FloatScreen()
+
+
+def book(*legs: Leg, vol: str = "0.6", spot: int | str = 3000) -> Book:
+    marks = Marks.at(TIME, spots={ETH: spot}, vols=dict.fromkeys(legs, vol))
+    return Book.of(legs, marks, bytes(31) + b"\1")
+
+
+def candidates(held: Book, policy: MarginPolicy = DEFAULT_POLICY) -> tuple[list[int], list[int]]:
+    ((first, second),) = SCREEN.candidates([positions(held)], policy, 0)
+    return first, second
+
+
+def test_the_tail_is_the_integers_rational_to_thirty_three_roundoffs() -> None:
+    """(R): 40,000 points of [0, 36], the integers' own truncation included."""
+    z = np.linspace(0.0, 36.0, 40_001)
+    for at, found in zip(z.tolist(), scaled_tail(z).tolist(), strict=True):
+        p, q = fixed.scaled_tail(int(at * 2**72))
+        assert abs(found * q / p - 1) <= 33 * ROUNDOFF, at
+
+
+def test_the_tail_against_the_error_function() -> None:
+    """N(-z) = exp(-z²/2) · tail: the fit's 1e-19 and a relative rounding, at 2,000 points of [0, 16]."""
+    mp.dps = 40
+    z = np.linspace(0.0, 16.0, 2_001)
+    normal = np.exp(z * z * -0.5) * scaled_tail(z)
+    for at, found in zip(z.tolist(), normal.tolist(), strict=True):
+        exact = erfc(mpf(at) / sqrt(mpf(2))) / 2
+        assert abs(mpf(found) - exact) <= (42 + at * at / 2) * ROUNDOFF * exact + mpf("1e-19"), at
+
+
+def test_the_tail_stays_finite_where_no_volatility_is_left() -> None:
+    farthest = np.array([64.0 / LEAST_WIDTH])
+    assert np.isfinite(scaled_tail(farthest)).all()
+    assert 0.0 <= float(scaled_tail(farthest)[0]) < 1e-18
+
+
+def test_a_machine_with_a_worse_exponential_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    FloatScreen()
+    for name in ("exp", "log"):
+        true = getattr(np, name)
+        with monkeypatch.context() as patch:
+            patch.setattr(screen.np, name, lambda x, true=true: true(x) * (1 + 2e-15))
+            with pytest.raises(InvariantBroken, match=name):
+                FloatScreen()
+
+
+def test_the_first_of_equal_rows_is_the_worst() -> None:
+    """Without volatility a straddle at the money loses the same in six rows; the screen asks for all of them."""
+    expiry = TIME + 30 * DAY
+    straddle = book(Leg.call(ETH, expiry, 3000, quantity=-2), Leg.put(ETH, expiry, 3000, quantity=-2), vol="0")
+    policy = MarginPolicy(scenarios=tuple(row for row in DEFAULT_POLICY.scenarios if row.damping == WAD))
+    equal, _ = candidates(straddle, policy)
+    assert [policy.scenarios[row].spot_factor for row in equal] == [WAD * 82 // 100] * 3 + [WAD * 118 // 100] * 3
+    reports = SCREEN.margin(straddle, (0, 0), 18, policy)
+    assert reports == margin(straddle, (0, 0), 18, policy)
+    assert reports[0].worst[0].row == equal[0]
+
+
+def test_a_box_is_worth_the_same_everywhere_and_every_row_is_asked() -> None:
+    """Long and short the same synthetic forward between two strikes: what differs between rows is rounding alone."""
+    expiry = TIME + 30 * DAY
+    box = book(
+        Leg.call(ETH, expiry, 2900, quantity=7), Leg.put(ETH, expiry, 2900, quantity=-7),
+        Leg.call(ETH, expiry, 3100, quantity=-7), Leg.put(ETH, expiry, 3100, quantity=7),
+    )  # fmt: skip
+    every = list(range(len(DEFAULT_POLICY.scenarios)))
+    assert candidates(box) == (every, every)
+    assert SCREEN.margin(box, (0, 0), 18) == margin(box, (0, 0), 18)
+
+
+def test_losses_that_rounding_makes_equal_are_ties() -> None:
+    """A billionth of a billionth of a unit: the integers round all losses up to the same 1e-36."""
+    dust = book(Leg.call(ETH, TIME + DAY, "0.000000000000000001", quantity="0.000000000000000001"), spot="0.000001")
+    assert SCREEN.margin(dust, (0, 0), 18) == margin(dust, (0, 0), 18)
+
+
+def test_the_largest_book_there_can_be() -> None:
+    dice = Random(1)
+    held = [
+        Leg(ETH, TIME + days * DAY, strike, kind, dice.choice((MAX_QUANTITY, -MAX_QUANTITY)))
+        for days in (1, 30, 365, 3650)
+        for strike in (1, WAD, 3000 * WAD, MAX_PRICE)
+        for kind in OptionKind
+    ]
+    largest = book(*held, vol="8", spot=str(MAX_PRICE // WAD))
+    assert largest.marks.vols[0].vol == MAX_VOL
+    assert SCREEN.margin(largest, (0, 0), 18) == margin(largest, (0, 0), 18)
+
+
+def test_what_is_not_a_number_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should floats ever fail, every row is a candidate and no verdict is given."""
+    held = book(Leg.call(ETH, TIME + 30 * DAY, 3000, quantity=-1))
+    monkeypatch.setattr("channels.risk.screen_grid.LEAST_WIDTH", float("nan"))
+    assert candidates(held) == (list(range(34)), list(range(34)))
+    assert SCREEN.standings(held, (10**30, 10**30), 6) is None
+    assert SCREEN.margin(held, (0, 0), 6) == margin(held, (0, 0), 6)
+
+
+def test_without_a_live_leg_integers_answer() -> None:
+    expired = book(Leg.call(ETH, TIME + DAY, 2900, quantity=3))
+    for held, t in ((EMPTY_BOOK, None), (expired, TIME + DAY)):
+        assert SCREEN.standings(held, (0, 0), 6, t=t) is None
+        assert SCREEN.margin(held, (5, 5), 6, t=t) == margin(held, (5, 5), 6, t=t)
+
+
+def test_an_expired_leg_counts_and_the_exact_engine_is_margin() -> None:
+    held = book(Leg.call(ETH, TIME + DAY, 2900, quantity=3), Leg.call(ETH, TIME + 30 * DAY, 3300, quantity=-1))
+    settled = {(ETH, TIME + DAY): 3500 * WAD}
+    report, other = EXACT.margin(held, (0, 0), 6, t=TIME + DAY, settlements=settled)
+    assert (report, other) == margin(held, (0, 0), 6, t=TIME + DAY, settlements=settled)
+    for more in (-(10**6), 10**6):
+        cash = (report.initial_margin - report.value + more, 0)
+        found = SCREEN.verdicts(held, cash, 6, t=TIME + DAY, settlements=settled)
+        assert found[0][0] is (more > 0)
+    assert EXACT.standings(held, (0, 0), 6) is None
+
+
+def test_policies_are_remembered_up_to_a_number() -> None:
+    held, one = book(Leg.call(ETH, TIME + 30 * DAY, 3000, quantity=-1)), FloatScreen()
+    for i in range(3 * screen.TABLES_KEPT):
+        policy = MarginPolicy(scenarios=(Scenario(WAD + i, VolShock.UP), Scenario(2 * WAD, VolShock.NONE)))
+        assert one.margin(held, (0, 0), 6, policy) == margin(held, (0, 0), 6, policy)
+        assert len(one._tables) <= screen.TABLES_KEPT
