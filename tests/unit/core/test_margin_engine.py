@@ -1,0 +1,117 @@
+"""The engine that is handed in: Alice judges by floats where she can, Bob by integers, and nobody can tell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from channels.core import views
+from channels.core.machine import open_channel, replay
+from channels.core.monitor import agreed_margins, agreed_standings
+from channels.core.notices import BelowMaintenance, MarginRestored
+from channels.errors import MarginShortfall, OutOfBounds
+from channels.model import Leg, Mark, Party, Withdraw
+from channels.risk import DEFAULT_POLICY, EXACT, MarginReport, Standing
+from channels.risk.screen import FloatScreen
+from tests.roles import DEPLOYMENT, ETH, EXPIRY, TERMS, UNIT
+from tests.sansio import MARK_POLICY, Joined
+
+
+class Counted(FloatScreen):
+    """A float screen that counts what it is asked."""
+
+    __slots__ = ("asked",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+
+    def margin(self, *args: Any, **kwargs: Any) -> tuple[MarginReport, MarginReport]:
+        self.asked["margin"] += 1
+        return super().margin(*args, **kwargs)
+
+    def standings(self, *args: Any, **kwargs: Any) -> tuple[Standing, Standing] | None:
+        self.asked["standings"] += 1
+        return super().standings(*args, **kwargs)
+
+
+def mixed() -> tuple[Joined, Counted]:
+    """Ten thousand each, Alice short ten calls; she screens, Bob does not."""
+    world, engine = Joined(), Counted()
+    world.alice.seat.channel = replace(world.alice.channel, margin_engine=engine)
+    world.fund(10_000, 10_000)
+    world.propose(world.alice, world.trade((Leg.call(ETH, EXPIRY, 2400, quantity=-10),)))
+    assert world.bob.channel.margin_engine is EXACT
+    return world, engine
+
+
+def mark_at(world: Joined, spot: str) -> None:
+    world.spot = spot
+    world.propose(world.alice, world.mark())
+
+
+def test_healthy_marks_and_trades_need_no_figures() -> None:
+    world, engine = mixed()
+    engine.asked.clear()
+    for spot in ("2310", "2290", "2305.5"):
+        mark_at(world, spot)
+    world.propose(world.bob, world.trade((Leg.put(ETH, EXPIRY, 2000, quantity=1),)))
+    assert views.collateral_due(world.alice.channel) == 0
+    assert engine.asked["standings"] >= 4
+    assert engine.asked["margin"] == 0
+
+
+def test_both_sides_see_the_same_crossings() -> None:
+    world, engine = mixed()
+    for spot in (*map(str, range(2_400, 3_200, 50)), "2300"):
+        mark_at(world, spot)
+        assert agreed_standings(world.alice.channel) == tuple(map(Standing.of, agreed_margins(world.bob.channel)))
+    told = [[n for n in side.notices if isinstance(n, BelowMaintenance | MarginRestored)] for side in world.sides]
+    assert told[0] == told[1]
+    assert [type(notice) for notice in told[0]] == [BelowMaintenance, MarginRestored]
+    assert engine.asked["margin"] > 0, "a notice carries figures"
+
+
+def test_a_withdrawal_to_the_last_unit_is_judged_alike() -> None:
+    """What exceeds the margin by one unit is refused by whoever judges it, in the same words."""
+    world, _ = mixed()
+    excess = agreed_margins(world.alice.channel)[0].excess
+    assert excess == agreed_margins(world.bob.channel)[0].excess > 0
+    refusals = []
+    for engine in (FloatScreen(), EXACT):
+        world.alice.seat.channel = replace(world.alice.channel, margin_engine=engine)
+        with pytest.raises(MarginShortfall) as caught:
+            world.propose(world.alice, Withdraw(excess + 1))
+        refusals.append(vars(caught.value))
+    assert refusals[0] == refusals[1]
+    assert refusals[0]["shortfall"] == 1
+    world.alice.seat.channel = replace(world.alice.channel, margin_engine=FloatScreen())
+    world.propose(world.alice, Withdraw(excess))
+    assert world.agreed.state.withdrawals[Party.ZERO] == excess
+
+
+def test_marks_that_cannot_be_priced_are_refused_before_floats_see_them() -> None:
+    world, _ = mixed()
+    marks = world.mark().marks
+    assert marks is not None
+    dead = replace(marks, spots=tuple(replace(mark, spot=1) for mark in marks.spots),
+                   expiries=tuple(replace(mark, ratio=1) for mark in marks.expiries))  # fmt: skip
+    with pytest.raises(OutOfBounds):
+        world.propose(world.alice, Mark(dead))
+
+
+def test_the_engine_is_handed_in_at_both_doors() -> None:
+    engine = FloatScreen()
+    made = open_channel(
+        DEPLOYMENT, TERMS, Party.ZERO, DEFAULT_POLICY, MARK_POLICY, initiated=True, margin_engine=engine
+    )
+    assert made.channel.margin_engine is engine
+    world, _ = mixed()
+    again = replay(world.alice.store.records(world.id), DEFAULT_POLICY, MARK_POLICY, engine)
+    assert again.margin_engine is engine
+    assert again.agreed == world.agreed
+    assert again == replay(world.alice.store.records(world.id), DEFAULT_POLICY, MARK_POLICY), "an engine is no state"
+    assert agreed_margins(again)[0].equity == 10_000 * UNIT + agreed_margins(again)[0].value
