@@ -7,6 +7,7 @@ values are clamped to the bounds of protocol §2, never refused.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from ..errors import OutOfBounds
@@ -47,11 +48,15 @@ def interpolated_bump_up(bumps: Sequence[VolBump], seconds: int) -> tuple[int, i
         return first.up, first.down
     if seconds >= last.tenor:
         return last.up, last.down
-    right = next(i for i, bump in enumerate(bumps) if bump.tenor >= seconds)
+    right = bisect_left(bumps, seconds, key=_tenor)
     a, b = bumps[right - 1], bumps[right]
     span, done = b.tenor - a.tenor, seconds - a.tenor
     left = span - done
     return div_up(a.up * left + b.up * done, span), div_up(a.down * left + b.down * done, span)
+
+
+def _tenor(bump: VolBump) -> int:
+    return bump.tenor
 
 
 def stale_factor_up(policy: MarginPolicy, age: int) -> int:
@@ -70,15 +75,11 @@ def bumps_up(policy: MarginPolicy, seconds: int, age: int) -> tuple[int, int]:
     return mul_wad_up(up, widening), min(mul_wad_up(down, widening), WAD)
 
 
-def bumped_vols(vol: int, up: int, down: int) -> dict[VolShock, int]:
-    """Return the volatility under each shock, WAD: up rounded up and at most 8, down rounded down."""
-    return {
-        VolShock.NONE: vol,
-        VolShock.UP: min(mul_wad_up(vol, WAD + up), MAX_VOL),
-        VolShock.DOWN: mul_wad_down(vol, WAD - down),
-    }
+def bumped_vols(vol: int, up: int, down: int) -> tuple[int, int, int]:
+    """Return the volatility under each shock, in the order of `VolShock`: up rounded up, at most 8; down rounded down."""
+    return vol, min(mul_wad_up(vol, WAD + up), MAX_VOL), mul_wad_down(vol, WAD - down)
 
 
 def shocked_vols(policy: MarginPolicy, vol: int, seconds: int, age: int) -> dict[VolShock, int]:
     """Return the volatility under each shock, WAD, `seconds` before expiry and at that age of the marks."""
-    return bumped_vols(vol, *bumps_up(policy, seconds, age))
+    return dict(zip(VolShock, bumped_vols(vol, *bumps_up(policy, seconds, age)), strict=True))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,20 +41,9 @@ _TAIL_Q = (
 _INV_SQRT_2PI = fixed.INV_SQRT_2PI_Q120 / 2**120
 
 
-class LiveLeg(NamedTuple):
-    """One live leg's numbers as the integers have them; `side` is +1 for a call and -1 for a put, `up`/`down` bumps."""
-
-    spot: int
-    ratio: int
-    forward: int
-    strike: int
-    side: int
-    quantity: int
-    notional: int
-    vol: int
-    up: int
-    down: int
-    seconds: int
+LiveLeg = tuple[int, int, int, int, int, int, int, int, int, int, int]
+"""One live leg as the integers have it: spot, ratio, forward, strike, +1 for a call and -1 for a put, quantity,
+notional = quantity · discount, volatility, bump up, bump down, seconds to expiry. A tuple, for a leg costs enough."""
 
 
 def side_of(kind: OptionKind) -> int:
@@ -129,8 +117,8 @@ class Grid:
     def __init__(
         self, table: Table, legs: Sequence[LiveLeg], underlyings: Sequence[int], expiries: Sequence[int]
     ) -> None:
-        self.table, self.legs = table, legs
-        self.by_underlying, self.by_expiry = _membership(underlyings), _membership(expiries)
+        self.policy = table.policy
+        self.by_underlying, self.expiries = _membership(underlyings), expiries
         columns: Array = np.array(legs, dtype=np.float64).T
         spot, ratio, forward, strike, side, self.quantity, self.notional, vol, up, down, seconds = columns
         self.forward, self.strike, self.side = forward, strike, side
@@ -170,7 +158,7 @@ class Grid:
 
     def costs(self) -> Costs:
         """Return the replacement cost of the unmoved portfolio, with the error bound (C)."""
-        policy = self.table.policy
+        policy = self.policy
         delta_charge, gamma_charge = policy.delta_charge / WAD, policy.gamma_charge / WAD
         vega_charge, short_charge = policy.vega_charge / WAD, policy.short_charge / WAD
         move = policy.gamma_move / WAD
@@ -182,9 +170,10 @@ class Grid:
         density = lower * decay * _INV_SQRT_2PI
         gamma = density * (move * move) / (2 * np.maximum(width, move))
         vega = density * self.root
+        by_expiry = _membership(self.expiries)
         net = np.abs((delta * self.notional) @ self.by_underlying).sum() * delta_charge
-        net += np.abs((gamma * self.notional) @ self.by_expiry).sum() * gamma_charge
-        net += np.abs((vega * self.notional) @ self.by_expiry).sum() * vega_charge
+        net += np.abs((gamma * self.notional) @ by_expiry).sum() * gamma_charge
+        net += np.abs((vega * self.notional) @ by_expiry).sum() * vega_charge
         sold = self.quantity * forward * (short_charge * WAD)
         blurred = np.minimum(ROUNDING * (1.0 + 1.0 / width), 1.0) * (forward + self.strike) + WEI
         weight = delta_charge + gamma_charge + vega_charge * self.root

@@ -23,7 +23,7 @@ from channels.risk import DEFAULT_POLICY, EXACT, MarginPolicy, MarginReport, mar
 from channels.risk.margin import replacement_cost, scenario_values
 from channels.risk.scenarios import bumps_up
 from channels.risk.screen import FloatScreen
-from channels.risk.screen_grid import Grid, LiveLeg, Table, numbered, side_of
+from channels.risk.screen_grid import Grid, Table, numbered, side_of
 from channels.risk.valuation import positions
 from channels.units import WAD, div_up
 from tests.contracts.engine_books import POLICIES, Case, random_case
@@ -205,7 +205,7 @@ def measure(book: Book, t: int, spots: dict[str, int] | None, policy: MarginPoli
         return
     age = max(0, t - book.marks.time)
     legs = [
-        LiveLeg(
+        (
             p.spot, p.ratio, p.forward, p.leg.strike, side_of(p.leg.kind), p.leg.quantity, p.notional, p.vol,
             *bumps_up(policy, p.seconds, age), p.seconds,
         )
