@@ -15,6 +15,7 @@ from tests.economics.play import Outcome, play, relevant_rows
 from tests.economics.rules import EARLY, HONEST, MENU, REVEALS, SWEEPS, VOL, WAITS, WALKS, End, Rules, Strategy
 
 SEED = 20240108
+HALF_HOUR = Rules(cure=1800)
 AT_ONCE = Rules(cure=0, reply_timeout=0, latency=0, outstanding=0)
 STRANGLE, STRADDLE = kind_named("short strangle, 11 d"), kind_named("short straddle, 21 h")
 ROUNDING = 1e-9
@@ -144,8 +145,8 @@ def test_the_adversary_does_not_see_the_future() -> None:
         spot, level = market.spot.copy(), market.level.copy()
         changed = before.ended == End.LIQUIDATED
         for i in np.flatnonzero(changed):
-            spot[i, before.end[i] + 1 :] *= 0.5
-            level[i, before.end[i] + 1 :] *= 2
+            spot[i, before.end[i] + 1 :] = spot[i, 0]
+            level[i, before.end[i] + 1 :] = level[i, 0]
         after = played(STRANGLE, replace(market, spot=spot, level=level), rules, strategy)
         for one, other in ((before.ended, after.ended), (before.silent, after.silent), (before.gain, after.gain)):
             assert (one == other).all()
@@ -194,13 +195,13 @@ def test_on_every_recorded_hour_no_strategy_gains(kind: Kind) -> None:
 @EVERY_KIND
 def test_ten_thousand_paths(kind: Kind) -> None:
     market = synthetic(SEED, range(10_000))
-    base = played(kind, market, Rules(), WALKS)
+    base = played(kind, market, HALF_HOUR, WALKS)
     assert (base.percent[base.uncovered == 0] < 100).all()  # what is not a debt is bounded by the frozen marks
     assert np.allclose(base.gain, base.uncovered + base.rest)
     signing = base.ended == End.SIGNING
     assert not base.gain[signing].any()
-    doubled = played(kind, market, Rules(policy=scaled(2.0)), WALKS)
+    doubled = played(kind, market, replace(HALF_HOUR, policy=scaled(2.0)), WALKS)
     assert doubled.uncovered.mean() <= base.uncovered.mean()
     nobody = played(kind, market, Rules(margin_calls=False), WALKS)
     assert nobody.uncovered.mean() >= base.uncovered.mean()
-    assert gains(played(kind, market, Rules(), SWEEPS)) >= gains(base)
+    assert gains(played(kind, market, HALF_HOUR, SWEEPS)) >= gains(base)
