@@ -76,7 +76,7 @@ def bumps_up(policy: MarginPolicy, seconds: int, age: int) -> tuple[int, int]:
 
 
 def bumped_vols(vol: int, up: int, down: int) -> tuple[int, int, int]:
-    """Return the volatility under each shock, in the order of `VolShock`: up rounded up, at most 8; down rounded down."""
+    """Return the volatility as is, up (rounded up, at most 8) and down (rounded down): the order of `VolShock`."""
     return vol, min(mul_wad_up(vol, WAD + up), MAX_VOL), mul_wad_down(vol, WAD - down)
 
 
