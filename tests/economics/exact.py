@@ -213,7 +213,7 @@ class _Replay:
                 if self.over(j, silent):
                     return None
                 report = self.at(j, frozen)
-                if report.is_breach:
+                if report.is_breach and not (rules.declines and self.paid(report) > max(0, self.at(j, None).equity)):
                     self.liquidated(j, report, silent)
                     return None
                 j += 1

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import chain as joined
 
 import numpy as np
 
@@ -335,4 +334,4 @@ def _header(*cells: str) -> list[str]:
 
 
 def _row(*cells: str) -> str:
-    return "| " + " | ".join(joined(cells)) + " |"
+    return "| " + " | ".join(cells) + " |"

@@ -72,19 +72,20 @@ def test_the_rows_left_out_of_the_scan_matter_to_nobody(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "strategy", "index"),
+    ("name", "strategy", "index", "declines"),
     [
-        ("short strangle, 11 d", WAITS, 8),
-        ("short straddle, 21 h", REVEALS, 10),
-        ("short puts, 18 d", VOL, 9),
-        ("calendar, 11/18 d", EARLY, 9),
-        ("long straddle, 4 d", VOL, 15),
-        ("put ratio 1×3, 18 d", WAITS, 9),
+        ("short strangle, 11 d", WAITS, 8, False),
+        ("short straddle, 21 h", REVEALS, 10, False),
+        ("short puts, 18 d", VOL, 9, False),
+        ("calendar, 11/18 d", EARLY, 9, False),
+        ("long straddle, 4 d", VOL, 15, False),
+        ("put ratio 1×3, 18 d", WAITS, 9, False),
+        ("put ratio 1×3, 18 d", WAITS, 9, True),
     ],
 )
-def test_a_path_ends_as_the_exact_engine_says(name: str, strategy: Strategy, index: int) -> None:
+def test_a_path_ends_as_the_exact_engine_says(name: str, strategy: Strategy, index: int, declines: bool) -> None:
     legs, market = Legs.of(kind_named(name)), synthetic(3, [index])
-    rules = Rules(cure=1800, outstanding=2)
+    rules = Rules(cure=1800, outstanding=2, declines=declines)
     fast = play(market, legs, rules, strategy, tuple(range(len(DEFAULT_POLICY.scenarios))))
     slow = exact.replay(market, 0, legs, rules, strategy)
     assert (fast.ended[0], fast.silent[0], fast.called[0], fast.end[0]) == (

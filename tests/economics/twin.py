@@ -45,8 +45,8 @@ class Margins:
         return self.scan * (policy.scan_maintenance / WAD) + self.cost
 
 
-def _tails(log_ratio: Floats, width: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return N(h), e·Mills(h - w), exp(-h²/2) and h for log_ratio = ln(B/A) >= 0; see `channels.risk.black`."""
+def _tails(log_ratio: Floats, width: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return near, far and decay of the out-of-the-money side, over A, for log_ratio = ln(B/A) >= 0: `risk.black`."""
     width = np.maximum(width, 1e-12)
     moneyness = log_ratio / width
     half = 0.5 * width
@@ -54,7 +54,7 @@ def _tails(log_ratio: Floats, width: Floats) -> tuple[Floats, Floats, Floats, Fl
     decay = np.exp(-0.5 * h * h)
     near = decay * _mills(np.abs(h))
     near = np.where(h > 0, 1.0 - near, near)
-    return near, decay * _mills(half + moneyness), decay, h
+    return near, decay * _mills(half + moneyness), decay
 
 
 def _mills(z: Floats) -> Floats:
@@ -73,7 +73,7 @@ def prices(legs: Legs, forward: Floats, log_forward: Floats, width: Floats) -> F
     """Return undiscounted unit prices."""
     gap = np.log(legs.strike) - log_forward  # above 0: the call is out of the money
     lower = np.minimum(forward, legs.strike)
-    near, far, _, _ = _tails(np.abs(gap), width)
+    near, far, _ = _tails(np.abs(gap), width)
     value = lower * np.maximum(near - far, 0.0)
     in_money = legs.is_call != (gap > 0)
     return np.where(in_money, value + np.abs(forward - legs.strike), value)
@@ -152,7 +152,7 @@ def _cost(
     gap = np.log(legs.strike) - log_forward
     below = gap > 0
     lower = np.minimum(forward, legs.strike)
-    near, far, decay, _ = _tails(np.abs(gap), width)
+    near, far, decay = _tails(np.abs(gap), width)
     delta_cash = lower * np.where(below, near, -far)
     delta_cash = np.where(legs.is_call == below, delta_cash, delta_cash + np.where(legs.is_call, forward, -forward))
     density = lower * decay * _INV_SQRT_2PI
