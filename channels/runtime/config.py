@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..core.channel import MarkPolicy
 from ..errors import TermsRefused
 from ..model import ZERO_ADDRESS, Address, Deployment, Terms
-from ..risk import DEFAULT_POLICY, MarginPolicy
+from ..risk import DEFAULT_POLICY, EXACT, MarginEngine, MarginPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class NodeConfig:
     """Who is paid for us, where a peer proposes the terms; None: our signer."""
     policies: tuple[MarginPolicy, ...] = (DEFAULT_POLICY,)
     mark_policy: MarkPolicy = field(default_factory=MarkPolicy)
+    margin_engine: MarginEngine = EXACT
+    """Who computes margins; `channels.risk.screen.FloatScreen()`, extra `fast`, gives the same integers sooner."""
     min_challenge: int = 3_600
     """Shorter than the chain's worst outage, and a dispute could pass unseen."""
     min_cure: int = 3_600

@@ -194,7 +194,8 @@ class Node:
         self.config.check_terms(terms, deployment, deployment, self.engines.policies, proposed_by_peer=False)
         me = self._party(terms)
         policy = self.config.policy_of(terms)
-        step = open_channel(deployment, terms, me, policy, self.config.mark_policy, initiated=True)
+        marks, engine = self.config.mark_policy, self.config.margin_engine
+        step = open_channel(deployment, terms, me, policy, marks, initiated=True, margin_engine=engine)
         channel = step.channel.id
         if channel in self.seats:
             raise InvalidValue("terms", f"0x{channel.hex()}", "this channel exists already: draw another salt")
@@ -225,7 +226,8 @@ class Node:
         if terms.owners[me] != ours:
             raise TermsRefused(f"they would pay our side to {terms.owners[me]}, not to {ours}")
         policy = self.config.policy_of(terms)
-        step = open_channel(deployment, terms, me, policy, self.config.mark_policy, initiated=False)
+        marks, engine = self.config.mark_policy, self.config.margin_engine
+        step = open_channel(deployment, terms, me, policy, marks, initiated=False, margin_engine=engine)
         seat = Seat(step.channel, self.signer, self.market, self.deal)
         return seat, [c for c in step.commands if isinstance(c, Effect)]
 
@@ -246,7 +248,8 @@ class Node:
                 raise StoreCorrupt(self.store.path, f"channel 0x{channel.hex()} does not begin with its terms")
             if self.signer.address not in terms.signers:
                 raise KeyUnusable(f"{self.signer.address} is no signer of channel 0x{channel.hex()} in this store")
-            state = replay(records, self.config.policy_of(terms), self.config.mark_policy)
+            policy, engine = self.config.policy_of(terms), self.config.margin_engine
+            state = replay(records, policy, self.config.mark_policy, engine)
             self.seats[channel] = Seat(state, self.signer, self.market, self.deal)
             self.channels[channel] = LiveChannel(self, self.seats[channel])
 
