@@ -9,10 +9,12 @@ import pytest
 
 from channels.chain.port import ChannelPhase, Receipt
 from channels.cli.dispute_screen import screen
+from channels.cli.main import main
 from channels.core.records import Opened, StateAgreed, TermsAccepted
 from channels.model import Agreed, Party
-from channels.runtime.dispute import Dispute
+from channels.runtime.dispute import Budget, Dispute
 from channels.runtime.dispute_steps import NO_ORDERS, Act, Evidence, Orders, Outlook, Step, Wait
+from channels.runtime.keys import KEY_VARIABLE
 from channels.store import MemoryStore, SqliteStore
 from tests.integration import dispute_world
 from tests.integration.chain_world import CONDOR, DEPOSITS
@@ -22,6 +24,7 @@ from tests.rpc_server import serving
 
 LIQUIDATE = Orders(liquidate=True)
 RICH = Orders(top_up=9_000 * UNIT)
+BUDGET = Budget(3, 600_000, 10**9, 10**18)
 
 
 class Called(Desk):
@@ -56,7 +59,7 @@ def seen(dispute: Dispute) -> tuple[Outlook, Step, str]:
     """The outlook, the next step, and the screen as one line."""
     outlook = dispute.look()
     step = dispute.next_step(outlook)
-    lines = screen(dispute, outlook, step, dispute.budget(outlook, step), "USDC", clock=outlook.now)
+    lines = screen(dispute, outlook, step, BUDGET, "USDC", clock=outlook.now)
     assert all(len(line) <= 80 for line in lines)
     return outlook, step, " ".join(" ".join(lines).split())
 
@@ -232,23 +235,23 @@ def test_the_command_shows_a_call_and_carries_out_a_liquidation(desk: Called, tm
     key = PARTIES[Party.ONE].signer
     with serving(desk.local) as server:
         w = dispute_world.World(desk.local, server, tmp_path, desk.terms, desk.channel, {1: desk.final})
-        desk.pass_the_deadline()
         shown = w.dispute("--dry-run", "--liquidate", key=key)
-        assert "NEXT        liquidate: close the peer out" in shown.out
-        assert "would succeed. Nothing was sent." in shown.out
-        assert w.sent() == 0
+        assert "PEER CALLED for margin: you may close it out from" in shown.out
+        assert "NEXT        1. wait for the cure deadline of the peer's margin call" in shown.out
+        assert (shown.status, w.sent()) == (0, 0)
+        desk.pass_the_deadline()
         done = w.dispute("--yes", "--liquidate", key=key)
         assert done.status == 0, done.err
         assert w.status.phase is ChannelPhase.CLOSED
         assert "Done: you were paid" in done.out
 
 
-def test_the_command_refuses_a_top_up_that_is_no_amount(desk: Called, tmp_path: Path) -> None:
+def test_the_command_refuses_a_top_up_that_is_no_amount(
+    desk: Called, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = SqliteStore.open(tmp_path / "alice.sqlite")
     store.append(desk.channel, desk.records(Party.ZERO))  # type: ignore[arg-type]  # records all
     store.close()
-    with serving(desk.local) as server:
-        w = dispute_world.World(desk.local, server, tmp_path, desk.terms, desk.channel, {1: desk.final})
-        done = w.dispute("--dry-run", "--top-up", "much")
-        assert done.status == 1 and "--top-up" in done.err
-        assert w.sent() == 0
+    monkeypatch.setenv(KEY_VARIABLE, dispute_world.secret_of(alice.signer))
+    assert main(["dispute", str(tmp_path / "alice.sqlite"), "--rpc", "http://127.0.0.1:1", "--top-up", "much"]) == 1
+    assert "--top-up" in capsys.readouterr().err
