@@ -137,7 +137,7 @@ class FloatScreen:
     ) -> list[tuple[list[int], list[int]]]:
         """Return per underlying and party the rows that can be its worst: no other row's loss reaches the greatest."""
         held = [position for group in groups for position in group]
-        bumps = {seconds: bumps_up(policy, seconds, age) for seconds in {position.seconds for position in held}}
+        bumps = {seconds: multipliers(policy, seconds, age) for seconds in {position.seconds for position in held}}
         legs = [
             (
                 position.spot,
@@ -173,6 +173,12 @@ class FloatScreen:
         return table
 
 
+def multipliers(policy: MarginPolicy, seconds: int, age: int) -> tuple[int, int]:
+    """Return what a volatility is multiplied by where it rises and where it falls, WAD."""
+    up, down = bumps_up(policy, seconds, age)
+    return WAD + up, WAD - down
+
+
 def _live_legs(
     book: Book, moments: Mapping[tuple[str, int], Moment], policy: MarginPolicy, age: int
 ) -> tuple[int, list[LiveLeg], list[str], list[tuple[str, int]]]:
@@ -181,7 +187,7 @@ def _live_legs(
     legs: list[LiveLeg] = []
     underlyings: list[str] = []
     expiries: list[tuple[str, int]] = []
-    bumps = {at.left: bumps_up(policy, at.left, age) for at in moments.values() if at.left}
+    bumps = {at.left: multipliers(policy, at.left, age) for at in moments.values() if at.left}
     for leg, mark in zip(book.legs, book.marks.vols, strict=True):
         key = (leg.underlying, leg.expiry)
         spot, left, ratio, discount, forward = moments[key]

@@ -43,7 +43,8 @@ _INV_SQRT_2PI = fixed.INV_SQRT_2PI_Q120 / 2**120
 
 LiveLeg = tuple[int, int, int, int, int, int, int, int, int, int, int]
 """One live leg as the integers have it: spot, ratio, forward, strike, +1 for a call and -1 for a put, quantity,
-notional = quantity · discount, volatility, bump up, bump down, seconds to expiry. A tuple, for a leg costs enough."""
+notional = quantity · discount, volatility, 1 + bump up, 1 - bump down, seconds to expiry. The last two sums are formed
+in integers: 1 - bump would cancel in floats. A plain tuple, because there is one for each leg and call."""
 
 
 def side_of(kind: OptionKind) -> int:
@@ -125,7 +126,7 @@ class Grid:
         with np.errstate(under="ignore"):
             forwards = _clamped(_clamped(table.factors * spot) * (ratio / WAD))
             forwards[0] = forward
-            vols: Array = np.array((vol, vol * ((WAD + up) / WAD), vol * ((WAD - down) / WAD)))
+            vols: Array = np.array((vol, vol * (up / WAD), vol * (down / WAD)))
             np.minimum(vols, MAX_VOL, out=vols)
             roots = np.sqrt(np.maximum(seconds - table.horizons, 0.0) / SECONDS_PER_YEAR)
             widths = np.maximum(vols[table.shock_of_time] * roots / WAD, LEAST_WIDTH)

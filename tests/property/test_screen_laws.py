@@ -21,8 +21,7 @@ from channels.errors import ChannelError, OutOfBounds
 from channels.model import Book
 from channels.risk import DEFAULT_POLICY, EXACT, MarginPolicy, MarginReport, margin, screen, screen_grid
 from channels.risk.margin import replacement_cost, scenario_values
-from channels.risk.scenarios import bumps_up
-from channels.risk.screen import FloatScreen
+from channels.risk.screen import FloatScreen, multipliers
 from channels.risk.screen_grid import Grid, Table, numbered, side_of
 from channels.risk.valuation import positions
 from channels.units import WAD, div_up
@@ -207,7 +206,7 @@ def measure(book: Book, t: int, spots: dict[str, int] | None, policy: MarginPoli
     legs = [
         (
             p.spot, p.ratio, p.forward, p.leg.strike, side_of(p.leg.kind), p.leg.quantity, p.notional, p.vol,
-            *bumps_up(policy, p.seconds, age), p.seconds,
+            *multipliers(policy, p.seconds, age), p.seconds,
         )
         for p in live
     ]  # fmt: skip
