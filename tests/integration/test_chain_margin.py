@@ -20,12 +20,13 @@ from channels.core.facts import (
 )
 from channels.errors import ContractMismatch, TransactionReverted
 from channels.model import Book, Leg, Marks, Party
-from channels.risk import DEFAULT_POLICY
+from channels.risk import DEFAULT_POLICY, margin
 from channels.risk.close_out import close_out, close_out_payouts, witness
+from channels.risk.payoff import realised, releasable
 from channels.units import WAD
 from tests.integration.chain_world import DEPOSITS
 from tests.integration.margin_world import SHORT, Desk
-from tests.roles import BTC, DAY, ETH, EXPIRY, NOW, UNIT, alice, bob
+from tests.roles import BTC, DAY, ETH, EXPIRY, LATER, NOW, UNIT, alice, bob, book
 
 LENIENT = replace(DEFAULT_POLICY, scan_maintenance=WAD // 2)
 
@@ -123,6 +124,33 @@ def test_the_side_that_is_left_takes_its_excess(desk: Desk) -> None:
         ReleasedSeen(Party.ONE, most, 0, 0),
         PaymentSeen(Party.ONE, most),
     ]
+
+
+@pytest.mark.parametrize("party", Party)
+def test_what_can_be_released_is_the_librarys_figure(desk: Desk, party: Party) -> None:
+    """One expiry has settled in Alice's favour, with an odd unit; a spread is alive, and a gain she has not realised."""
+    spread = Leg.call(ETH, LATER, 2000, quantity=10), Leg.call(ETH, LATER, 2100, quantity=-10)
+    held = book((Leg.call(ETH, EXPIRY, 2400, quantity="0.3333333"), *spread))
+    final = desk.agreed(1, held)
+    desk.disputed(final)
+    desk.local.set_time(EXPIRY)
+    price = 2_500 * WAD + 7
+    desk.local.publish_settlement(ETH, EXPIRY, price)
+    desk.spot(4_000)
+    now = desk.local.now + 5
+    settled = {(ETH, EXPIRY): price}
+    cash = desk.cash(final.state)
+    spots = desk.spots(held)
+    report = margin(held, cash, 6, DEFAULT_POLICY, t=now, spots=spots, settlements=settled)[party]
+    gains = realised(held.legs, settled, 6, now)
+    assert gains[0] + gains[1] == -1, "each rounded down"
+    most = releasable(report.excess, cash[party], gains[party], sum(DEPOSITS))
+    assert (most < report.excess) is (party is Party.ZERO)
+    chain = (desk.alice, desk.bob)[party]
+    desk.at(now)
+    with pytest.raises(TransactionReverted, match="adjudicator: beyond the excess"):
+        chain.simulate(chain.release(desk.terms, final.state, held, party, most + 1))
+    chain.simulate(chain.release(desk.terms, final.state, held, party, most))
 
 
 def test_the_whole_grid_of_a_full_book_fits_the_gas_that_is_sent(desk: Desk) -> None:
