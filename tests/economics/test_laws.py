@@ -25,6 +25,8 @@ EVERY_KIND = pytest.mark.parametrize(
     [pytest.param(k, id=k.name, marks=() if k in QUICK else pytest.mark.nightly) for k in KINDS],
 )
 """Three kinds in CI, all of them in the nightly run."""
+BOUNDED = (kind_named("iron condor, 11 d"), kind_named("calendar, 11/18 d"))
+"""Their loss ends by itself: a close-out in the worst hour may leave a debt that waiting would not."""
 
 
 def played(kind: Kind, market: Market, rules: Rules, strategy: Strategy) -> Outcome:
@@ -202,6 +204,7 @@ def test_ten_thousand_paths(kind: Kind) -> None:
     assert not base.gain[signing].any()
     doubled = played(kind, market, replace(HALF_HOUR, policy=scaled(2.0)), WALKS)
     assert doubled.uncovered.mean() <= base.uncovered.mean()
-    nobody = played(kind, market, Rules(margin_calls=False), WALKS)
-    assert nobody.uncovered.mean() >= base.uncovered.mean()
+    if kind not in BOUNDED:
+        nobody = played(kind, market, Rules(margin_calls=False), WALKS)
+        assert nobody.uncovered.mean() >= base.uncovered.mean()
     assert gains(played(kind, market, HALF_HOUR, SWEEPS)) >= gains(base)
