@@ -128,7 +128,7 @@ def test_the_side_that_is_left_takes_its_excess(desk: Desk) -> None:
 
 @pytest.mark.parametrize("party", Party)
 def test_what_can_be_released_is_the_librarys_figure(desk: Desk, party: Party) -> None:
-    """One expiry has settled in Alice's favour, with an odd unit; a spread is alive, and a gain she has not realised."""
+    """One expiry has settled in Alice's favour, with an odd unit; a spread is alive, a gain that is not realised."""
     spread = Leg.call(ETH, LATER, 2000, quantity=10), Leg.call(ETH, LATER, 2100, quantity=-10)
     held = book((Leg.call(ETH, EXPIRY, 2400, quantity="0.3333333"), *spread))
     final = desk.agreed(1, held)
