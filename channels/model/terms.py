@@ -78,7 +78,7 @@ class Terms:
         owners: Mapping[Address, Address] | None = None,
         engine: Address = ZERO_ADDRESS,
         challenge_period: int = 86_400,
-        cure_period: int = 21_600,
+        cure_period: int = 1_800,
         grace: int = 14_400,
         spot_max_age: int = 3_600,
     ) -> Terms:
