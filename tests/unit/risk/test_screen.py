@@ -9,7 +9,7 @@ import pytest
 from mpmath import erfc, mp, mpf, sqrt
 
 from channels.errors import InvariantBroken
-from channels.model import EMPTY_BOOK, Book, Leg, Marks
+from channels.model import EMPTY_BOOK, Book, ExpiryMark, Leg, Marks, SpotMark, VolMark
 from channels.model.marks import MAX_VOL
 from channels.model.option import MAX_PRICE, MAX_QUANTITY, OptionKind
 from channels.risk import DEFAULT_POLICY, EXACT, MarginPolicy, Scenario, VolShock, fixed, margin, screen
@@ -93,9 +93,15 @@ def test_a_box_is_worth_the_same_everywhere_and_every_row_is_asked() -> None:
 
 
 def test_losses_that_rounding_makes_equal_are_ties() -> None:
-    """A billionth of a billionth of a unit: the integers round all losses up to the same 1e-36."""
-    dust = book(Leg.call(ETH, TIME + DAY, "0.000000000000000001", quantity="0.000000000000000001"), spot="0.000001")
-    assert SCREEN.margin(dust, (0, 0), 18) == margin(dust, (0, 0), 18)
+    """A notional of 1e-36: the integers round losses up to that, and the worst row need not be the floats' greatest."""
+    leg = Leg(ETH, TIME + 1, 1, OptionKind.CALL, 1)
+    marks = Marks(
+        TIME, (SpotMark(ETH, 228 * WAD),), (ExpiryMark(ETH, leg.expiry, 2, 1),), (VolMark(*leg.key, 0),)
+    )  # fmt: skip
+    dust = Book((leg,), marks, bytes(31) + b"\1")
+    _, rising = candidates(dust)
+    assert len(rising) > 1
+    assert SCREEN.margin(dust, (0, 0), 0) == margin(dust, (0, 0), 0)
 
 
 def test_the_largest_book_there_can_be() -> None:
