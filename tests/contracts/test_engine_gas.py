@@ -9,7 +9,7 @@ from tests.contracts.engine_gas import SHAPES, busiest, costs, single_options
 from tests.contracts.engine_world import Engine
 
 ENGINE_CAP = 3_000_000
-"""What the adjudicator gives one engine call."""
+"""What the whole grid of the default policy must fit on a full book. Nothing caps it: ADR 19."""
 LIMITS = {
     (4, 1, 1): {"is_breach": 75_000, "excess": 400_000},
     (16, 1, 4): {"is_breach": 190_000, "liquidation": 190_000, "close_out": 120_000, "excess": 1_320_000},
