@@ -6,16 +6,15 @@ integers decide. `margin` gives the reports themselves: floats name the rows tha
 the band of the greatest loss, and only these are priced in integers: equal reports to the last bit, ties included.
 
 The band is derived in docs/risk_screen.md. This module needs numpy (`pip install option-channels[fast]`) and is
-imported by nobody but its user, who hands a `FloatScreen` in wherever a `MarginEngine` is taken.
+imported by nobody but its user, who hands a `FloatScreen` in wherever a `MarginEngine` is taken. Importing it raises
+MissingExtra without numpy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from ..errors import InvariantBroken
+from ..errors import InvariantBroken, MissingExtra
 from ..model.book import Book
 from ..units import WAD
 from .black import intrinsic
@@ -25,8 +24,14 @@ from .margin import Scan, margin, scan
 from .policy import DEFAULT_POLICY, MarginPolicy, money_to_tokens_up
 from .report import MarginReport
 from .scenarios import bumps_up
-from .screen_grid import ROUNDING, TOKENS, Grid, LiveLeg, Table, numbered, side_of
 from .valuation import Moment, Position, Settlements, schedule
+
+try:
+    import numpy as np
+
+    from .screen_grid import ROUNDING, TOKENS, Grid, LiveLeg, Table, numbered, side_of
+except ModuleNotFoundError as missing:
+    raise MissingExtra("the float screen", "fast") from missing
 
 TABLES_KEPT = 16
 """Policies whose arrays are remembered; a node rarely has more than one."""

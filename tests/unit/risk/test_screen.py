@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from random import Random
 
 import numpy as np
@@ -66,6 +68,17 @@ def test_a_machine_with_a_worse_exponential_is_refused(monkeypatch: pytest.Monke
             patch.setattr(screen.np, name, lambda x, true=true: true(x) * (1 + 2e-15))
             with pytest.raises(InvariantBroken, match=name):
                 FloatScreen()
+
+
+def test_without_numpy_its_import_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['numpy'] = None\n"
+        "import channels.risk, channels.core.machine\n"
+        "try:\n    import channels.risk.screen\n"
+        "except channels.errors.MissingExtra as missing:\n    print(missing)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "option-channels[fast]" in done.stdout
 
 
 def test_the_first_of_equal_rows_is_the_worst() -> None:
