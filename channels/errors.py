@@ -83,6 +83,14 @@ class ProposalRejected(LocalError):
 
 
 @dataclass(eq=False)
+class MarginCallStands(LocalError):
+    """The peer is called for margin, or about to be: we propose nothing that it could reveal to defer its close-out."""
+
+    action: str
+    text: ClassVar[str] = "cannot {action} while the peer is called for margin: close with it, or wait for its cure"
+
+
+@dataclass(eq=False)
 class KeyUnusable(LocalError):
     """The signing key is missing, malformed, or not that of either party."""
 
@@ -393,6 +401,18 @@ class ReduceOnly(RuleViolation):
     text: ClassVar[str] = (
         "party {party} is below maintenance (equity {equity}, maintenance margin {maintenance_margin}, in token units) "
         "and may only reduce: its initial margin {initial_before} would become {initial_after}"
+    )
+
+
+@dataclass(eq=False)
+class CalledForMargin(RuleViolation):
+    """A party that is called for margin proposed what leaves it below maintenance: that could only defer its end."""
+
+    party: int
+    deadline: int
+    code: ClassVar[str] = "margin: called"
+    text: ClassVar[str] = (
+        "party {party} is called for margin until {deadline}: nothing is signed that leaves it below maintenance"
     )
 
 

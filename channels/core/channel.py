@@ -23,6 +23,7 @@ from ..risk.policy import MarginPolicy
 from .facts import LiquidatedSeen, SettlementSeen
 from .margin_calls import NO_CALL, MarginCall
 from .phases import Phase
+from .records import TopUpDecided
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,10 @@ class Channel:
     """The registered state's book, where it was found in the journal rather than among what is known."""
     frozen: int = 0
     """The version that proved our journal lost data; 0: it did not."""
+    top_up: TopUpDecided | None = None
+    """The last deposit that this node decided on by itself, mined or not."""
+    topped_up: int = 0
+    """Token units of all of these."""
     in_flight: int = 0
     """The version of our proposal that waits for an answer; 0: none."""
     signing: Signing | None = None

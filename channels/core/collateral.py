@@ -10,11 +10,11 @@ from dataclasses import replace
 
 from ..errors import CollateralCallInvalid, StaleVersion
 from ..wire import messages as m
-from . import events as e, notices as n
+from . import events as e, notices as n, records as r
 from .channel import Channel
 from .commands import Notify, Send
 from .monitor import check_collateral_call
-from .outcome import Step
+from .outcome import Outcome, Step
 from .phases import Phase
 from .views import collateral_due
 
@@ -41,3 +41,11 @@ def collateral_call_seen(channel: Channel, event: e.CollateralCallSeen) -> Step:
     else:
         told = n.CollateralCalled(channel.me, event.amount, version)
     return Step(replace(channel, call_judged=version), (Notify(told),))
+
+
+def top_up_wanted(channel: Channel, event: e.TopUpWanted) -> Step:
+    """Money leaves after this is durable: what a crash leaves undone is known to be, and never done twice."""
+    outcome = Outcome(channel)
+    outcome.persist(r.TopUpDecided(event.amount, event.total))
+    outcome.notify(n.ToppingUp(event.amount, event.deadline))
+    return outcome.done()

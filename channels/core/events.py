@@ -62,6 +62,15 @@ class CollateralWanted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TopUpWanted(Event):
+    """The node wants to deposit `amount` token units by `deadline` to cure a margin call; `total` is then deposited."""
+
+    amount: int
+    total: int
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
 class Connected(Event):
     """A connection to the peer is authenticated."""
 

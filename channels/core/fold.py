@@ -86,6 +86,8 @@ def evolve(
             return replace(channel, recalled=book)
         case r.SigningFrozen(theirs):
             return replace(channel, frozen=theirs)
+        case r.TopUpDecided(amount):
+            return replace(channel, top_up=record, topped_up=channel.topped_up + amount)
 
 
 def _evolve_agreed(channel: Channel, agreed: Agreed) -> Channel:

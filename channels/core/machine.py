@@ -68,6 +68,7 @@ _HANDLERS: dict[type[e.Event], Callable[[Channel, Any], Step]] = {
     e.TurnNeeded: updates.turn_needed,
     e.TurnSpared: updates.turn_spared,
     e.CollateralWanted: collateral.collateral_wanted,
+    e.TopUpWanted: collateral.top_up_wanted,
     e.Connected: resumption.connected,
     e.TermsConfirmed: resumption.terms_confirmed,
     e.TermsRepeated: resumption.terms_repeated,

@@ -168,6 +168,67 @@ class MarginCallCured:
 
 
 @dataclass(frozen=True, slots=True)
+class SpotBreach:
+    """The contract would find a party below maintenance margin now, at its price source's spot; it did not before.
+
+    Token units, in the newest state that it would take. Not agreed by anybody, and not called yet: the node calls the
+    peer for margin if it goes on, and the peer's node us. `SpotBreachOver` ends it.
+    """
+
+    party: Party
+    equity: int
+    maintenance_margin: int
+    initial_margin: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpotBreachOver:
+    """The contract would not find the party below maintenance margin any more."""
+
+    party: Party
+
+
+@dataclass(frozen=True, slots=True)
+class CallingMargin:
+    """This node calls the peer for margin on `version`, because of `reason`; `MarginCalled` follows once it is mined.
+
+    From here until the call is over it signs nothing that the peer could reveal to defer it. Token units.
+    """
+
+    version: int
+    reason: str
+    equity: int
+    maintenance_margin: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopUpNeeded:
+    """A margin call stands against us, and `amount` token units deposited before `deadline` would answer it.
+
+    More than the owner's limit, or its wallet, lets the node spend: `LiveChannel.deposit` does it, the node then cures.
+    """
+
+    amount: int
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToppingUp:
+    """This node deposits `amount` token units within the owner's limit, to cure a margin call before `deadline`."""
+
+    amount: int
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class Liquidating:
+    """This node closes the peer out on `version`, after a margin call that was not cured; `Liquidated` follows."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Liquidated:
     """A party missed its margin call and was closed out at the mark; `ChannelClosed` follows.
 
@@ -221,6 +282,12 @@ Notice = (
     | SettlementFixed
     | MarginCalled
     | MarginCallCured
+    | SpotBreach
+    | SpotBreachOver
+    | CallingMargin
+    | TopUpNeeded
+    | ToppingUp
+    | Liquidating
     | Liquidated
     | Released
     | ChannelClosed

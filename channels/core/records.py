@@ -71,4 +71,17 @@ class SigningFrozen:
     theirs: int
 
 
-Record = Opened | TermsAccepted | Signed | StateAgreed | TurnMoved | ChainSaid | BookRecalled | SigningFrozen
+@dataclass(frozen=True, slots=True)
+class TopUpDecided:
+    """This node spends `amount` token units of its owner's to cure a margin call: journalled before they leave.
+
+    `total` is what our cumulative deposits are once it is mined.
+    """
+
+    amount: int
+    total: int
+
+
+Record = (
+    Opened | TermsAccepted | Signed | StateAgreed | TurnMoved | ChainSaid | BookRecalled | SigningFrozen | TopUpDecided
+)

@@ -7,6 +7,7 @@ so two honest sides with one policy never disagree about it.
 from __future__ import annotations
 
 from ..errors import (
+    CalledForMargin,
     CloseOutInvalid,
     IntentInvalid,
     MarginShortfall,
@@ -47,6 +48,7 @@ from .apply import apply
 from .channel import Channel
 from .monitor import margins, standings
 from .phases import Phase
+from .views import margin_call_times
 
 MAX_SKIP = 2**16
 """A regular version skips no further than this, so that nobody uses up the version space."""
@@ -104,6 +106,8 @@ def judge(
         schedule(book)
     if any(isinstance(op, Trade | Withdraw) for op in operations):
         _check_margin(channel, state, book, withdraws=any(isinstance(op, Withdraw) for op in operations), by=proposer)
+    if proposer is not channel.me:
+        _check_called(channel, state, book, proposer)
 
 
 def closing(channel: Channel, operations: tuple[Operation, ...], proposer: Party) -> tuple[State, Book] | None:
@@ -233,6 +237,15 @@ def _check_payout(channel: Channel, close: State) -> None:
     if close.balances[channel.me] < equity:
         paid = close.balances[channel.me]
         raise IntentInvalid(f"it would pay us {paid} token units, our equity at the agreed marks is {equity}")
+
+
+def _check_called(channel: Channel, state: State, book: Book, party: Party) -> None:
+    """A newer state disarms a margin call, so a called peer gets one only where it answers the call."""
+    if not channel.chain.calls[party].is_armed:
+        return
+    times = margin_call_times(channel, party)
+    if times is not None and times.stands and not verdicts(channel, state, book)[party].covers_maintenance:
+        raise CalledForMargin(party, times.deadline)
 
 
 def _check_close_out(

@@ -31,7 +31,7 @@ class NodeConfig:
     """Who computes margins; `channels.risk.screen.FloatScreen()`, extra `fast`, gives the same integers sooner."""
     min_challenge: int = 3_600
     """Shorter than the chain's worst outage, and a dispute could pass unseen."""
-    min_cure: int = 3_600
+    min_cure: int = 1_800
     """The same for margin calls, in terms with a risk engine: a stale state must then be answered within a cure."""
     confirmations: int = 0
     """How many blocks must stand on top of one before its facts count."""
@@ -51,6 +51,17 @@ class NodeConfig:
     """Get confirmed deposits, payments and settlements agreed whenever we hold the turn."""
     call_collateral: bool = True
     """Ask the peer for the collateral it lacks at each agreed state, by the policy's threshold and minimum transfer."""
+
+    call_margin: bool = True
+    """Call margin on-chain, if the terms name a risk engine, on a peer below maintenance that is silent or too slow."""
+    margin_patience: float = 300.0
+    """How long a connected peer that answers may stay below maintenance before it is called on-chain."""
+    liquidate: bool = True
+    """Close a peer out in the window of a margin call that it did not cure."""
+    top_up_limit: int = 0
+    """Token units that the node may deposit by itself to cure margin calls, over the whole life of each channel."""
+    top_up_cushion: int = 10**16
+    """What such a deposit adds to what is lacking, a WAD share of the initial margin: spots move until it is mined."""
 
     def policy_of(self, terms: Terms) -> MarginPolicy:
         """Return the margin policy that the terms name by hash; TermsRefused if it is not one of ours."""

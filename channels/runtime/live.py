@@ -17,10 +17,12 @@ import trio
 from ..core import events as e, notices as n, rules, views
 from ..core.apply import apply
 from ..core.channel import Channel
+from ..core.margin_duties import releasable
 from ..core.notices import Notice
 from ..core.phases import Phase
 from ..errors import (
     ConnectionLost,
+    MarginCallStands,
     MarginShortfall,
     NotPermitted,
     OutstandingProposal,
@@ -29,8 +31,10 @@ from ..errors import (
     RuleViolation,
 )
 from ..model import (
+    EMPTY_BOOK,
     NO_MARKS,
     ZERO32,
+    ZERO_ADDRESS,
     Address,
     Agreed,
     ChannelId,
@@ -83,6 +87,8 @@ class LiveChannel:
         self._answers: dict[int, n.Updated | n.PeerRefused] = {}
         self._changed = trio.Event()
         self._proposing = trio.Lock()
+        self.peer_is_called = False
+        """Whether the peer is called for margin, or about to be: set by the node's margin keeper."""
         self._told_all = seat.channel.phase is Phase.CLOSED
         """Whether the last notice has been delivered; a channel restored as closed tells nothing more."""
 
@@ -319,6 +325,32 @@ class LiveChannel:
             call = chain.challenge_unsigned(channel.terms)
         return (await self._node.send(call)).block
 
+    async def release(self, amount: Human | None = None) -> int:
+        """Take excess collateral out of a channel that settles; return the token units paid.
+
+        `amount` in tokens; None: the most that the contract pays, as `margin_duties.releasable` says. A node never does
+        it by itself. Raises NotPermitted in another phase, without a risk engine, and where nothing can be released;
+        TransactionReverted where the contract refuses.
+        """
+        channel, chain = self.state, self._node.chain
+        final = views.final_state(channel)
+        if channel.phase is not Phase.SETTLING or channel.terms.engine == ZERO_ADDRESS:
+            raise NotPermitted("release", channel.phase.value, "it takes a final state, and terms with a risk engine")
+        state, book = final or (None, EMPTY_BOOK)
+        if state is None:
+            raise NotPermitted("release", channel.phase.value, "no state with a known book is registered")
+        if amount is None:
+            look = await self._node.margins.look(self._seat)
+            units = releasable(channel, look) if look else 0
+        else:
+            units = token_amount(amount, channel.terms.decimals)
+        if units <= 0:
+            raise NotPermitted("release", channel.phase.value, "nothing is above initial margin at a fresh spot")
+        call = chain.release(channel.terms, state, book, channel.me, units)
+        await trio.to_thread.run_sync(chain.simulate, call)
+        await self._node.send(call)
+        return units
+
     # How
 
     def _mine(self, legs: Iterable[Leg]) -> tuple[Leg, ...]:
@@ -347,6 +379,8 @@ class LiveChannel:
             await self._take_turn()
 
     def _propose_now(self, operations: tuple[Operation, ...]) -> int:
+        if self.peer_is_called and not any(isinstance(op, Close | CloseOut | Reopen) for op in operations):
+            raise MarginCallStands("propose")
         self._node.submit(self._seat, self._seat.propose(operations, self._node.random(32), self._node.now()))
         return self.state.signed
 

@@ -30,6 +30,7 @@ from .driver import Driver
 from .engines import CheckedEngines
 from .live import LiveChannel
 from .log import log
+from .margin_keeper import MarginKeeper
 from .peer import HANDSHAKE_TIMEOUT, Ending, Link
 from .tls import Line, PlainLine, TlsLine
 from .watcher import Watcher
@@ -60,6 +61,7 @@ class Node:
         self.channels: dict[ChannelId, LiveChannel] = {}
         self.driver = Driver(store, self._send, self._notify)
         self.engines = CheckedEngines(chain, config)
+        self.margins = MarginKeeper(self)
         self._nursery = nursery
         self._links: dict[Address, Link] = {}
         self._strangers: list[trio.CancelScope] = []

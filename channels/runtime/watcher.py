@@ -8,10 +8,10 @@ import trio
 
 from ..chain.confirm import ranges
 from ..chain.port import Block, Call
-from ..core import events as e, views
+from ..core import events as e, margin_duties as d, views
 from ..core.facts import SettlementSeen
 from ..core.records import Signed, StateAgreed
-from ..errors import ChainError, RuleViolation, TransactionPending, TransactionReverted
+from ..errors import ChainError, InsufficientFunds, RuleViolation, TransactionPending, TransactionReverted
 from ..model import Book, ChannelId, Operation, State
 from ..session import Seat
 from ..store import Store
@@ -41,8 +41,11 @@ class Watcher:
     def __init__(self, node: Node, cursor: int) -> None:
         self._node = node
         self._cursor = cursor
+        self._head: Block | None = None
         self._sought: dict[ChannelId, State] = {}
         self._busy: set[tuple[bytes, str]] = set()
+        self._refused: dict[tuple[bytes, str], tuple[d.MarginDuty, Block | None]] = {}
+        """The last step about margin that the contract refused, and at which block."""
         self._asked: dict[ChannelId, tuple[tuple[Operation, ...], float, float]] = {}
         """What the peer was last asked to agree, and until when it is not asked the same again."""
 
@@ -54,6 +57,7 @@ class Watcher:
                 except ChainError as failed:
                     log.warning("%s", failed)
                 for seat in list(self._node.seats.values()):
+                    await self._watch_margin(seat)
                     self._start_duties(nursery, seat)
                     self._keep_house(seat)
                     self._call_collateral(seat)
@@ -63,6 +67,7 @@ class Watcher:
         """Read every newly confirmed block once, and move the cursor past it when all of it is durable."""
         node, chain = self._node, self._node.chain
         head = await trio.to_thread.run_sync(chain.head, abandon_on_cancel=True)
+        self._head = head
         confirmed = head.number - node.config.confirmations
         for span in ranges(self._cursor, head.number, node.config.confirmations):
             facts = await trio.to_thread.run_sync(chain.facts, span.first, span.last, abandon_on_cancel=True)
@@ -97,27 +102,46 @@ class Watcher:
     async def _block(self, number: int) -> Block:
         return await trio.to_thread.run_sync(self._node.chain.block, number, abandon_on_cancel=True)
 
+    async def _watch_margin(self, seat: Seat) -> None:
+        if self._head is None:
+            return
+        try:
+            await self._node.margins.watch(seat, self._head)
+        except ChainError as failed:
+            log.warning("%s", failed)
+
     def _start_duties(self, nursery: trio.Nursery, seat: Seat) -> None:
-        for duty in views.duties(seat.channel):
-            wanted = self._node.config.answer if isinstance(duty, views.Answer) else self._node.config.settle
+        config = self._node.config
+        for duty in (*views.duties(seat.channel), *self._node.margins.duties(seat)):
+            answers = isinstance(duty, views.Answer | d.Disarm | d.Cure | d.TopUp)
+            wanted = config.answer if answers else config.settle or isinstance(duty, d.CallMargin | d.Liquidate)
             key = (seat.channel.id, type(duty).__name__)
-            if wanted and key not in self._busy:
+            if wanted and key not in self._busy and self._refused.get(key) != (duty, self._head):
                 self._busy.add(key)
                 nursery.start_soon(self._perform, seat, duty, key)
 
-    async def _perform(self, seat: Seat, duty: views.Duty, key: tuple[bytes, str]) -> None:
+    async def _perform(self, seat: Seat, duty: views.Duty | d.MarginDuty, key: tuple[bytes, str]) -> None:
+        head = self._head
         try:
             if isinstance(duty, views.FixPrice) and await self._learn_price(seat, duty):
+                return
+            if isinstance(duty, d.TopUp):
+                await self._top_up(seat, duty)
                 return
             call = self._call_for(seat, duty)
             if call is None:
                 return
             await trio.to_thread.run_sync(self._node.chain.simulate, call, abandon_on_cancel=True)
+            if isinstance(duty, d.Liquidate):
+                self._node.margins.liquidating(seat, duty)
             receipt = await self._node.send(call)
             log.info("%s mined in block %d, %d gas", receipt.call, receipt.block, receipt.gas_used)
-        except TransactionReverted as refused:
-            # Usually the peer was first, or the time has not come; the duty is computed anew at the next look.
+        except (TransactionReverted, InsufficientFunds) as refused:
+            # Usually the peer was first, or the time has not come; the duty is computed anew at the next look, and what
+            # asks about margin only at the next block: it would find the same prices.
             log.info("%s", refused)
+            if isinstance(duty, d.MarginDuty):
+                self._refused[key] = (duty, head)
         except (ChainError, TransactionPending) as failed:
             log.warning("%s", failed)
         finally:
@@ -135,15 +159,40 @@ class Watcher:
         self._node.act(seat, e.SettlementConfirmed(fact))
         return True
 
-    def _call_for(self, seat: Seat, duty: views.Duty) -> Call | None:
+    async def _top_up(self, seat: Seat, duty: d.TopUp) -> None:
+        """Deposit once: what was journalled before and is not there may be on its way, from before a crash."""
+        node, channel, mined = self._node, seat.channel, 0
+        if duty.is_decided:
+            # Sending waits for whatever this account sent earlier, and an approval of nothing is harmless.
+            mined = (await node.send(node.chain.approve(channel.terms.token, 0))).block
+        now = await node.margins.top_up(seat, mined)
+        if now is None or now.is_decided is not duty.is_decided:
+            return
+        if not now.is_decided:
+            node.act(seat, e.TopUpWanted(now.amount, now.total, now.deadline))
+            await node.driver.flush()
+        receipt = await node.send(node.chain.deposit(channel.terms, channel.me, now.amount))
+        log.info("topped up by %d in block %d", now.amount, receipt.block)
+
+    def _call_for(self, seat: Seat, duty: views.Duty | d.MarginStep) -> Call | None:
         chain, terms = self._node.chain, seat.channel.terms
         match duty:
             case views.Answer(agreed, _):
                 return chain.challenge(terms, agreed)
             case views.SubmitClose(agreed):
                 return chain.close(terms, agreed)
-            case views.SubmitReopen(agreed) | views.CollectWithdrawal(agreed):
+            case d.Disarm(agreed) if seat.channel.chain.deadline:
+                return chain.challenge(terms, agreed)
+            case views.SubmitReopen(agreed) | views.CollectWithdrawal(agreed) | d.Disarm(agreed):
                 return chain.checkpoint(terms, agreed)
+            case d.CallMargin(newer, state, book, rows):
+                if newer is None:
+                    return chain.margin_call_registered(terms, state, book, seat.channel.me.other, rows)
+                return chain.margin_call(terms, newer, seat.channel.me.other, rows)
+            case d.Cure(state, book):
+                return chain.cure(terms, state, book, seat.channel.me)
+            case d.Liquidate(state, book, rows):
+                return chain.liquidate(terms, state, book, seat.channel.me.other, rows)
             case views.FixPrice(state, book, underlying, expiry):
                 registered = state is not None and state == seat.channel.chain.registered
                 return chain.pin(terms, state, book, underlying, expiry) if state and registered else None
@@ -163,6 +212,9 @@ class Watcher:
         connected = node.link_to(channel.terms.signers[channel.me.other]) is not None
         operations = views.housekeeping(channel)
         if not (node.config.housekeeping and operations and connected and channel.my_turn):
+            return
+        if node.channels[channel.id].peer_is_called:
+            # A top-up counts on-chain as it is; agreed to, it would be a newer state to defer the close-out with.
             return
         asked, wait, until = self._asked.get(channel.id, ((), 0.0, 0.0))
         if operations == asked and trio.current_time() < until:

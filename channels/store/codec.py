@@ -29,6 +29,7 @@ from ..core.records import (
     SigningFrozen,
     StateAgreed,
     TermsAccepted,
+    TopUpDecided,
     TurnMoved,
 )
 from ..errors import InvariantBroken, MalformedMessage, RuleViolation, StoreCorrupt
@@ -71,6 +72,7 @@ _RECORDS: list[tuple[int, type, s.Codec]] = [
     (6, ChainSaid, s.struct(ChainSaid, fact=_FACT)),
     (7, SigningFrozen, s.struct(SigningFrozen, theirs=s.NUMBER)),
     (8, BookRecalled, s.struct(BookRecalled, book=s.BOOK)),
+    (9, TopUpDecided, s.struct(TopUpDecided, amount=s.AMOUNT, total=s.AMOUNT)),
 ]
 RECORD = s.union(_RECORDS)
 _NUMBER = {kind: number for number, kind, _ in _RECORDS}

@@ -47,6 +47,7 @@ EVENTS: dict[type[e.Event], e.Event] = {
         e.ProposalWanted((Mark(),), bytes(32), NOW),
         e.SignatureMade(7, bytes(65)),
         e.CollateralWanted(),
+        e.TopUpWanted(5 * UNIT, 1_005 * UNIT, NOW + HOUR),
         e.CollateralCallSeen(1, 5),
         e.TurnNeeded(),
         e.TurnSpared(),

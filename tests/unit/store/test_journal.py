@@ -28,6 +28,7 @@ from channels.core.records import (
     SigningFrozen,
     StateAgreed,
     TermsAccepted,
+    TopUpDecided,
     TurnMoved,
 )
 from channels.errors import AlreadySigned, InvalidValue, InvariantBroken, StoreCorrupt, StoreFailed
@@ -60,6 +61,7 @@ EVERY_RECORD: list[Record] = [
     ChainSaid(ReleasedSeen(Party.ZERO, 2**119, 5, 2)),
     BookRecalled(book()),
     SigningFrozen(9),
+    TopUpDecided(5 * UNIT, 5_005 * UNIT),
 ]
 
 
@@ -227,7 +229,7 @@ def test_record_numbers_never_change() -> None:
     numbers = {type(record).__name__: pack_with(RECORD, record)[1] for record in EVERY_RECORD}
     assert numbers == {
         "Opened": 1, "TermsAccepted": 2, "Signed": 3, "StateAgreed": 4, "TurnMoved": 5, "ChainSaid": 6,
-        "SigningFrozen": 7, "BookRecalled": 8,
+        "SigningFrozen": 7, "BookRecalled": 8, "TopUpDecided": 9,
     }  # fmt: skip
     assert numbers["Signed"] == SIGNED
 

@@ -1,11 +1,11 @@
-"""Margin facts in the journal: their numbers are taken for good."""
+"""Margin in the journal: the numbers of its facts and records are taken for good."""
 
 from __future__ import annotations
 
 import pytest
 
 from channels.core.facts import CalledSeen, ChainFact, CuredSeen, LiquidatedSeen, ReleasedSeen
-from channels.core.records import ChainSaid
+from channels.core.records import ChainSaid, TopUpDecided
 from channels.model import Party
 from channels.store.codec import MAX_RECORD, RECORD, encode_record
 from channels.wire.codec import unpack_with
@@ -28,3 +28,10 @@ def test_a_margin_fact_is_journalled_under_its_number_and_reads_back(number: int
     # Two fields: record number 6, and the fact, an array that begins with the fact's number.
     assert body[:2] == bytes.fromhex("9206")
     assert body[3] == number
+
+
+def test_a_decided_top_up_is_journalled_under_its_number_and_reads_back() -> None:
+    record = TopUpDecided(2**119, 2**120 - 1)
+    body = encode_record(CHANNEL, record).body
+    assert unpack_with(RECORD, body, MAX_RECORD) == record
+    assert body[:2] == bytes.fromhex("9309")
