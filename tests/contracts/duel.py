@@ -4,22 +4,24 @@ Whatever is done is done to both, and after each deed the laws are checked. The 
 
 FAIR     one honest party, who answers once within each window, against an adversary; an honest price source
 SYBIL    both keys in one adversary's hands, and both payouts to one purse: every state that can be signed is signed
-ROGUE    one honest party, the source in the adversary's hands
+ROGUE    one honest party, the source in the adversary's hands; the same two parties as FAIR, in a channel of its own
 
-The purses, the token's refusals, the source's moods and the clock are shared, so that one seat can hurt another if the
-contract lets it.
+Each channel has the risk engine that ships, or one in the adversary's hands, or none. The purses, the token's refusals,
+the source's moods and the clock are shared, so that one seat can hurt another if the contract lets it.
 """
 
 import copy
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from adjudicator_contracts import artifact
 from channels import model as library
+from channels.risk import MarginPolicy
 from tests.contracts import laws
-from tests.contracts.encoding import NOWHERE, SETTLING, Key, State, Terms, book_hash
+from tests.contracts.encoding import NOWHERE, OPEN, SETTLING, Key, State, Terms, book_hash
 from tests.contracts.evm import CHAIN_ID, START, STRANGER, Event, Reverted, account as address
 from tests.contracts.laboratory import (
     GAS,
@@ -32,14 +34,19 @@ from tests.contracts.laboratory import (
     compiled,
     words,
 )
-from tests.contracts.model import Account, Adjudicator, Money, Refused, Said, Source
+from tests.contracts.margin_model import MarginAdjudicator
+from tests.contracts.margins import FICKLE, NONE, SHIPPED, SMALL_POLICY, Engine, Fickle, Notice, Shipped
+from tests.contracts.model import Account, Money, Refused, Said, Source
 from tests.contracts.shelf import DAY, LINES, book_of, read
+from tests.contracts.verdicts import LawBroken
 from tests.contracts.world import Status
 
 HOUR, UNIT = 3_600, 10**6
-CHALLENGE, GRACE, SPOT_MAX_AGE = HOUR, 2 * HOUR, 300
+CHALLENGE, CURE, GRACE, SPOT_MAX_AGE = HOUR, 601, 2 * HOUR, 300
 LAST_RESORT = START + 10 * DAY
 FAIR, SYBIL, ROGUE = range(3)
+SILENCE = (None, "engine: hostile", "", "")
+"""What the fickle engine reverts with in each of its modes, None where it answers."""
 STARVED = ("", "prices: too little gas", "token: too little gas")
 """What a call may say that was given too little gas; anything else must be the truth."""
 
@@ -65,6 +72,9 @@ class Seat:
     """The highest version that the honest party knows both signed."""
     received: int = 0
     spent: int = 0
+    engine: int = NONE
+    notices: tuple[tuple[Notice, ...], tuple[Notice, ...]] = ((), ())
+    """Per party the calls that nothing has ended, for invariant 6."""
 
     @property
     def terms(self) -> Terms:
@@ -113,6 +123,17 @@ class Deed:
     state: State | None
     refused: str | None
     events: tuple[Event, ...]
+    args: tuple[Any, ...] = ()
+
+    @property
+    def party(self) -> int:
+        """Whom a margin deed is about."""
+        party: int = self.args[4 if self.function == "margin_call" else 2]
+        return party
+
+    def said(self, name: str) -> Any:
+        """Return the arguments of the event called `name`, None if there was none."""
+        return next((event.args for event in self.events if event.name == name), None)
 
 
 class Duel:
@@ -121,18 +142,32 @@ class Duel:
     wording = True
     """Whether contract and model must refuse in the same words, or only both."""
 
-    def __init__(self, bytecode: bytes | None = None, returnless: bool = False, honest: int = 0) -> None:
+    def __init__(
+        self,
+        bytecode: bytes | None = None,
+        returnless: bool = False,
+        honest: int = 0,
+        engines: tuple[int, int, int] = (SHIPPED, FICKLE, SHIPPED),
+        policy: MarginPolicy = SMALL_POLICY,
+    ) -> None:
         self.chain = Laboratory()
         self.contract = self.chain.put("Adjudicator", bytecode or adjudicator())
         self.token = self.chain.put("TestToken", compiled(RETURNLESS_TOKEN if returnless else TOKEN))
         self.sources = [self.chain.put("MockSource", compiled(SOURCE)) for _ in range(2)]
+        self.policy = policy
+        self.engines = [
+            self.chain.put("RiskEngine", artifact("RiskEngine").bytecode + policy.encode()),
+            self.chain.put("FickleEngine", artifact("FickleEngine").bytecode),
+        ]
         here = self.contract.address
-        self.model = Adjudicator(here, lambda state: state.digest(CHAIN_ID, here), book_hash, read)
+        self.model = MarginAdjudicator(here, lambda state: state.digest(CHAIN_ID, here), book_hash, read)
         self.model.now = self.chain.now
         self.model.money[self.token.address] = Money()
         self.model.sources = {source.address: Source() for source in self.sources}
+        answers: tuple[Engine, Engine] = (Shipped(policy), Fickle())
+        self.model.engines = {engine.address: answer for engine, answer in zip(self.engines, answers, strict=True)}
         self.deployment = library.Deployment(CHAIN_ID, library.Address(here))
-        self.seats = [self._seat(index, (honest, None, 1 - honest)[index]) for index in range(3)]
+        self.seats = [self._seat(index, (honest, None, 1 - honest)[index], engines[index]) for index in range(3)]
         people = [who for seat in self.seats for who in (*seat.terms.signers, *seat.terms.owners)]
         self.people = list(dict.fromkeys([*people, STRANGER]))
         self.lawful = True
@@ -141,19 +176,20 @@ class Duel:
             laws.channel_ids_agree(self, seat)
         self.sight = self.look()
 
-    def _seat(self, index: int, honest: int | None) -> Seat:
-        first, second = sorted((Key(100 + 2 * index), Key(101 + 2 * index)), key=lambda key: int(key.address, 16))
-        purse = address(1_000 + 2 * index)
+    def _seat(self, index: int, honest: int | None, engine: int) -> Seat:
+        secret = 100 + 2 * (index == SYBIL)
+        first, second = sorted((Key(secret), Key(secret + 1)), key=lambda key: int(key.address, 16))
+        purse = address(900 + secret)
         terms = Terms(
             signers=(first.address, second.address),
-            owners=(purse, purse if index == SYBIL else address(1_001 + 2 * index)),
+            owners=(purse, purse if index == SYBIL else address(901 + secret)),
             token=self.token.address,
             decimals=(6, 6, 7)[index],
             source=self.sources[index == ROGUE].address,
-            engine=NOWHERE,
-            policy=b"policy".ljust(32, b"\0"),
+            engine=NOWHERE if engine == NONE else self.engines[engine - 1].address,
+            policy=self.policy.hash,
             challenge_period=CHALLENGE,
-            cure_period=600,
+            cure_period=CURE,
             grace=GRACE,
             spot_max_age=SPOT_MAX_AGE,
             last_resort=LAST_RESORT,
@@ -161,7 +197,7 @@ class Duel:
         )
         account = Account(terms, terms.channel(CHAIN_ID, self.contract.address))
         self.model.accounts[account.id] = account
-        return Seat(index, account, (first, second), honest)
+        return Seat(index, account, (first, second), honest, engine=engine)
 
     # ── deeds ──
 
@@ -183,10 +219,10 @@ class Duel:
         state = next((arg for arg in args if isinstance(arg, State)), None)
         stranger = not seat.account.is_side(sender)
         before, self.sight = self.sight, self.look()
-        deed = Deed(function, seat.index, sender, stranger, state, refused, events)
+        deed = Deed(function, seat.index, sender, stranger, state, refused, events, args)
         try:
             laws.check(self, before, deed, said, expected)
-        except laws.LawBroken:
+        except LawBroken:
             self.lawful = False
             raise
         outcome = "starved" if starved else "ok" if refused is None else refused
@@ -243,28 +279,59 @@ class Duel:
         self.model.sources[self.sources[index].address].settlements[underlying, expiry] = price
         self.sight = self.look()
 
+    def engine_mood(self, mode: int) -> None:
+        """Let the fickle engine answer, revert, burn its gas, or answer nonsense."""
+        self.engines[1].transact("set_mode", mode)
+        self.fickle.silence = SILENCE[mode]
+
+    def engine_says(self, above: int, proven: bool, worth: int, cost: int) -> None:
+        """Let the fickle engine say what it is told."""
+        self.engines[1].transact("tell", above, proven, worth, cost)
+        self.fickle.above, self.fickle.proven, self.fickle.worth, self.fickle.cost = above, proven, worth, cost
+
+    @property
+    def fickle(self) -> Fickle:
+        """The fickle engine in the model."""
+        answer = self.model.engines[self.engines[1].address]
+        assert isinstance(answer, Fickle)
+        return answer
+
     # ── time ──
 
     def advance(self, moment: int) -> None:
         """Let time pass until `moment`; the honest parties do on the way what they must, each in its last second."""
-        for due, seat in sorted(self._duties(moment), key=lambda duty: duty[0]):
+        for due, duty, seat in sorted(self._duties(moment), key=lambda found: found[0]):
             self._at(max(due, self.chain.now))
-            mine, latest = seat.terms.signers[seat.honest or 0], seat.latest()
-            if seat.account.phase(self.chain.now) == SETTLING:
-                self.settle_as(seat, mine)
-            elif latest and latest.version > seat.account.version:
-                self.act("guard", "challenge", seat, latest, *self.sign(seat, latest), sender=mine)
+            if duty == "answer":
+                self.answer(seat)
+            elif seat.account.phase(self.chain.now) == SETTLING:
+                self.settle_as(seat, seat.terms.signers[seat.honest or 0])
         self._at(max(moment, self.chain.now))
 
-    def _duties(self, moment: int) -> Iterator[tuple[int, Seat]]:
+    def answer(self, seat: Seat) -> None:
+        """Let the honest party show its latest agreed state if the chain has an older one, and still takes it."""
+        latest, account = seat.latest(), seat.account
+        phase = account.phase(self.chain.now)
+        if latest and latest.version > account.version and phase < SETTLING:
+            function = "checkpoint" if phase == OPEN else "challenge"
+            mine = seat.terms.signers[seat.honest or 0]
+            self.act("guard", function, seat, latest, *self.sign(seat, latest), sender=mine)
+
+    def _duties(self, moment: int) -> Iterator[tuple[int, str, Seat]]:
+        """Yield what each honest party does until `moment`: answer disputes and calls, settle in good time."""
         for seat in self.seats:
-            account = seat.account
-            if seat.honest is not None and account.deadline and not account.closed:
+            account, now = seat.account, self.chain.now
+            if seat.honest is None or account.closed:
+                continue
+            call = account.calls[seat.honest]
+            if call.armed and now < call.deadline <= moment:
+                yield call.deadline - 1, "answer", seat
+            if account.deadline:
                 last = self.model.last_resort_start(account)
-                if self.chain.now < account.deadline <= moment:
-                    yield account.deadline - 1, seat
-                if self.chain.now < last <= moment:
-                    yield last - 1, seat
+                if now < account.deadline <= moment:
+                    yield account.deadline - 1, "answer", seat
+                if now < last <= moment:
+                    yield last - 1, "settle", seat
 
     def _at(self, moment: int) -> None:
         self.chain.at(moment)
@@ -342,7 +409,4 @@ class Duel:
 
     def _copied(self) -> list[Seat]:
         # Keys are C objects, which do not copy, and need not.
-        return [
-            Seat(s.index, copy.deepcopy(s.account), s.keys, s.honest, list(s.pacts), s.agreed, s.received, s.spent)
-            for s in self.seats
-        ]
+        return [replace(s, account=copy.deepcopy(s.account), pacts=list(s.pacts)) for s in self.seats]

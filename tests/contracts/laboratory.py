@@ -18,7 +18,7 @@ from vyper.compiler.input_bundle import JSONInputBundle
 
 from adjudicator_contracts import artifact
 from tests.contracts.encoding import State, Terms
-from tests.contracts.evm import DEPLOYER, START, STRANGER, Chain, Contract, Event, arguments
+from tests.contracts.evm import DEPLOYER, START, STRANGER, Chain, Contract, Event, arguments, interface_of
 
 SOURCES = Path(__file__).parents[2] / "adjudicator_contracts" / "src"
 GAS = 20_000_000
@@ -122,7 +122,7 @@ class Laboratory(Chain):
 
     def put(self, like: str, bytecode: bytes) -> Contract:
         """Deploy `bytecode`, which has the interface of the artifact called `like`."""
-        interface = _interface(like)
+        interface = interface_of(like)
         address = self._evm.deploy(DEPLOYER, bytecode, gas=GAS).lower()
         contract = Contract(self, like, address, interface)
         self._contracts[address] = contract
@@ -151,14 +151,9 @@ class Laboratory(Chain):
         return Event(contract.address, shape.name, dict(zip(shape.names, values, strict=True)))
 
 
-@cache
-def _interface(name: str) -> Any:
-    return Chain().deploy(name, *(("Test dollar", "USDT", 6) if name == "TestToken" else ())).interface
-
-
 @lru_cache(maxsize=50_000)
 def _calldata(name: str, function: str, args: tuple[Any, ...]) -> bytes:
-    signature = _interface(name).functions[function]
+    signature = interface_of(name).functions[function]
     encoded: bytes = signature.selector + arguments(signature.inputs, args)
     return encoded
 

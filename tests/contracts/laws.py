@@ -1,7 +1,7 @@
-"""The laws of the duel: protocol §3.4's invariants 1 to 5, 7 and 8 by number, then agreement with the model.
+"""The laws of the duel: protocol §3.4's invariants by number, then agreement with the model.
 
 The invariants are judged by what the chain shows, by who signed what, and by the library's arithmetic, not by the
-model: a mistake made twice, in contract and model, must still break one of them. Invariant 6 is about margin calls.
+model: a mistake made twice, in contract and model, must still break one of them. Margin's stand in `margin_laws`.
 """
 
 from __future__ import annotations
@@ -17,30 +17,35 @@ from channels.seal.digest import state_digest, state_struct_hash
 from tests.contracts.encoding import CALL, CLOSED, DISPUTED, OPEN, OPERATE, PUT, REOPEN, SETTLING, State
 from tests.contracts.evm import Reverted
 from tests.contracts.laboratory import GAS, REVERTING, words
+from tests.contracts.margin_laws import at_the_mark, figures, invariant_6, name, remember
+from tests.contracts.margins import SHIPPED
 from tests.contracts.shelf import book_of
+from tests.contracts.verdicts import LawBroken, law
 
 if TYPE_CHECKING:
     from tests.contracts.duel import Deed, Duel, Seat, Sight
     from tests.contracts.model import Said
 
 
-class LawBroken(AssertionError):
-    """What the chain did is against a law; `law` names it."""
-
-    def __init__(self, law: str, detail: str) -> None:
-        super().__init__(f"{law}: {detail}")
-        self.law = law
-
-
 def check(duel: Duel, before: Sight, deed: Deed, said: list[Said], expected: str | None) -> None:
     """Raise LawBroken unless the deed kept every law."""
     if deed.refused is None:
-        for law in (invariant_1, invariant_5, invariant_3, invariant_2, invariant_7, invariant_8):
-            law(duel, before, deed)
+        for each in (
+            invariant_1,
+            invariant_5,
+            invariant_6,
+            figures,
+            invariant_3,
+            invariant_2,
+            invariant_7,
+            invariant_8,
+        ):
+            each(duel, before, deed)
     elif replace(duel.sight, now=before.now) != before:
         raise LawBroken("refusal", f"{deed.function} was refused and changed something")
     agreement(duel, deed, said, expected)
     if deed.refused is None:
+        remember(duel, before, deed)
         for party in range(2):
             invariant_4(duel, duel.seats[deed.seat], party)
 
@@ -49,56 +54,62 @@ def invariant_1(duel: Duel, before: Sight, deed: Deed) -> None:
     """Balance ≥ Σ pots + Σ claimable, and no channel ever moves more than it received."""
     after = duel.sight
     owed = sum(map(_pot, after.statuses)) + sum(after.claimable.values())
-    _law("invariant 1", after.held >= owed, f"{after.held} held, {owed} owed")
+    law("invariant 1", after.held >= owed, f"{after.held} held, {owed} owed")
     seat = duel.seats[deed.seat]
     left = before.held - after.held + sum(after.claimable.values()) - sum(before.claimable.values())
     seat.received -= min(left, 0)
     seat.spent += max(left, 0)
-    _law("invariant 1", seat.spent <= seat.received, f"{seat.spent} left a channel that received {seat.received}")
+    law("invariant 1", seat.spent <= seat.received, f"{seat.spent} left a channel that received {seat.received}")
     for index, pair in enumerate(zip(before.statuses, after.statuses, strict=True)):
-        _law("invariant 1", index == deed.seat or pair[0] == pair[1], f"a deed in {deed.seat} changed {index}")
+        law("invariant 1", index == deed.seat or pair[0] == pair[1], f"a deed in {deed.seat} changed {index}")
 
 
 def invariant_2(duel: Duel, before: Sight, deed: Deed) -> None:
-    """What is registered carries both signatures, and pays nobody more than the best state the other one signed."""
+    """What is registered carries both signatures, and pays nobody more than the best state the other one signed.
+
+    A release comes on top, as far as it was margin-free when it was paid; and a close-out pays the other side's charge.
+    """
     seat, was, now = duel.seats[deed.seat], before.statuses[deed.seat], duel.sight.statuses[deed.seat]
     state = deed.state
-    if state is not None and deed.function in ("checkpoint", "challenge", "close"):
+    if state is not None and deed.function in ("checkpoint", "challenge", "close", "margin_call"):
         old = was.registered == state.struct_hash()
         both = all(state in seat.signed_by(party) for party in range(2))
-        _law("invariant 2", old or both, f"version {state.version} was taken without both signatures")
+        law("invariant 2", old or both, f"version {state.version} was taken without both signatures")
     closed = _closed(deed)
     for party in range(2):
         theirs = seat.signed_by(1 - party)
         authorised = max(_withdrawal(other, party) for other in theirs)
-        _law("invariant 2", now.paid[party] <= authorised, f"{now.paid[party]} paid, {authorised} authorised")
-        if closed is not None:
+        released = deed.args[3] if deed.function == "release" and deed.party == party else 0
+        most = max(authorised, was.paid[party] + released)
+        law("invariant 2", now.paid[party] <= most, f"{now.paid[party]} paid, {most} authorised and released")
+        if closed is not None and not _by_a_fickle_engine(duel, deed):
             total = was.paid[party] + closed[party]
-            claims = [_claim(seat, other, party, was.deposits, before, deed) for other in theirs]
-            best = max([authorised, *(claim for claim in claims if claim is not None)])
-            _law("invariant 2", total <= best, f"party {party} was paid {total}, the best state is worth {best}")
+            claims = [_claim(duel, seat, other, party, was.deposits, before, deed) for other in theirs]
+            best = max([most, *(claim[1] for claim in claims if claim is not None)])
+            law("invariant 2", total <= best, f"party {party} was paid {total}, the best state is worth {best}")
 
 
 def invariant_3(duel: Duel, before: Sight, deed: Deed) -> None:
     """The honest party ends with at least the minimum over its latest agreed state and its outstanding ones."""
     seat, was, closed = duel.seats[deed.seat], before.statuses[deed.seat], _closed(deed)
-    if seat.honest is None or closed is None:
+    if seat.honest is None or closed is None or _by_a_fickle_engine(duel, deed):
         return
     mine, other = seat.honest, 1 - seat.honest
-    floors = [_claim(seat, state, mine, was.deposits, before, deed) for state in _standing(seat, before, deed)]
+    floors = [_claim(duel, seat, state, mine, was.deposits, before, deed) for state in _standing(seat, before, deed)]
     taken = max(_withdrawal(state, other) for state in seat.signed_by(mine))
-    reachable = sum(was.deposits) - taken
-    floor = min((max(0, min(claim, reachable)) for claim in floors if claim is not None), default=None)
+    reachable = sum(was.deposits) - max(taken, was.paid[other])
+    floor = min((max(0, min(claim[0], reachable)) for claim in floors if claim is not None), default=None)
     total = was.paid[mine] + closed[mine]
-    _law(
+    law(
         "invariant 3", floor is None or total >= floor, f"party {mine} ends with {total}, its worst state gives {floor}"
     )
 
 
 def invariant_4(duel: Duel, seat: Seat, party: int) -> None:
-    """From here `party` alone closes the channel within the promised time, whatever source and token do.
+    """From here `party` alone closes the channel within the promised time, whatever source, engine and token do.
 
-    Tried on a fork: party 0 with the source as it is, party 1 with a dead source and a token that refuses both owners.
+    Tried on a fork: party 0 with all as it is, party 1 with a dead source, a dead engine where it is not the shipped
+    one, and a token that refuses both owners.
     """
     chain, terms = duel.chain, seat.terms
     with chain.fork():
@@ -106,12 +117,13 @@ def invariant_4(duel: Duel, seat: Seat, party: int) -> None:
             chain.send(terms.source, "set_mode(uint256)", REVERTING)
             for owner in terms.owners:
                 chain.send(terms.token, "refuse(address,bool)", owner, True)
+            duel.engines[1].transact("set_mode", REVERTING)
         try:
             _leave(duel, seat, terms.signers[party], chain.now)
         except Reverted as reverted:
             raise LawBroken("invariant 4", f"party {party} cannot leave: {reverted.reason}") from None
         phase = duel.status(seat).phase
-        _law("invariant 4", phase == CLOSED, f"party {party} did all it could and the phase is {phase}")
+        law("invariant 4", phase == CLOSED, f"party {party} did all it could and the phase is {phase}")
 
 
 def _leave(duel: Duel, seat: Seat, sender: str, now: int) -> None:
@@ -147,20 +159,20 @@ def _leave(duel: Duel, seat: Seat, sender: str, now: int) -> None:
 def invariant_5(duel: Duel, before: Sight, deed: Deed) -> None:
     """Versions never fall, CLOSED is forever, the deadline never moves, after it only REOPEN or CLOSE."""
     for was, now in zip(before.statuses, duel.sight.statuses, strict=True):
-        _law("invariant 5", now.version >= was.version, f"version {was.version} fell to {now.version}")
-        _law("invariant 5", was.phase != CLOSED or now == was, "a closed channel changed")
+        law("invariant 5", now.version >= was.version, f"version {was.version} fell to {now.version}")
+        law("invariant 5", was.phase != CLOSED or now == was, "a closed channel changed")
     now = duel.sight.statuses[deed.seat]
-    _law("invariant 5", _closed(deed) is None or now.phase == CLOSED, "a channel was paid out and lives on")
+    law("invariant 5", _closed(deed) is None or now.phase == CLOSED, "a channel was paid out and lives on")
     for was, now in zip(before.statuses, duel.sight.statuses, strict=True):
         if was.phase in (DISPUTED, SETTLING) and now.phase != CLOSED:
             reopened = deed.function == "checkpoint" and deed.state is not None and deed.state.intent == REOPEN
             moved = now.deadline != was.deadline
-            _law("invariant 5", not moved or (reopened and now.deadline == 0), f"the deadline moved by {deed.function}")
+            law("invariant 5", not moved or (reopened and now.deadline == 0), f"the deadline moved by {deed.function}")
             changed = was.phase == SETTLING and now.registered != was.registered
-            _law("invariant 5", not changed or reopened, f"{deed.function} changed the state after the deadline")
+            law("invariant 5", not changed or reopened, f"{deed.function} changed the state after the deadline")
         if was.phase == OPEN and now.phase == DISPUTED:
             full = before.now + duel.seats[deed.seat].terms.challenge_period
-            _law("invariant 5", now.deadline == full, f"a dispute until {now.deadline} instead of {full}")
+            law("invariant 5", now.deadline == full, f"a dispute until {now.deadline} instead of {full}")
 
 
 def invariant_7(duel: Duel, before: Sight, deed: Deed) -> None:
@@ -173,9 +185,10 @@ def invariant_7(duel: Duel, before: Sight, deed: Deed) -> None:
         newer = state.version > was.version
         valid = state.intent == OPERATE or before.now <= state.valid_until
         answers = deed.function != "challenge" or was.phase == DISPUTED
-        _law("invariant 7", newer and valid and answers, f"a stranger's {deed.function} at version {state.version}")
+        law("invariant 7", newer and valid and answers, f"a stranger's {deed.function} at version {state.version}")
         return
-    _law("invariant 7", deed.function != "challenge_unsigned", "a stranger started a dispute")
+    sides = ("challenge_unsigned", "margin_call", "liquidate", "release")
+    law("invariant 7", deed.function not in sides, f"a stranger's {deed.function}")
     if deed.function == "last_resort":
         return
     earlier, closed = before.entitled[deed.seat], _closed(deed)
@@ -188,7 +201,7 @@ def invariant_7(duel: Duel, before: Sight, deed: Deed) -> None:
     for party in range(2):
         had, has = earlier[party] + was.paid[party], later[party] + paid[party]
         gift = deed.function == "deposit" and has >= had
-        _law("invariant 7", has == had or gift, f"a stranger's {deed.function} made {had} of party {party} {has}")
+        law("invariant 7", has == had or gift, f"a stranger's {deed.function} made {had} of party {party} {has}")
 
 
 def _overdrawn(duel: Duel, deed: Deed) -> bool:
@@ -214,10 +227,10 @@ def invariant_8(duel: Duel, before: Sight, deed: Deed) -> None:
             known = library_state(state)
         except ChannelError as error:
             raise LawBroken("invariant 8", f"the contract took a state that the library refuses: {error}") from None
-        _law("invariant 8", told == state_digest(duel.deployment, known), "another digest")
+        law("invariant 8", told == state_digest(duel.deployment, known), "another digest")
         registered = duel.sight.statuses[deed.seat].registered
         if deed.function in ("checkpoint", "challenge"):
-            _law("invariant 8", registered == state_struct_hash(known), "another struct hash")
+            law("invariant 8", registered == state_struct_hash(known), "another struct hash")
     closed = _closed(deed)
     if closed is not None and state is not None:
         _payouts_agree(seat, state, before, deed, closed)
@@ -229,11 +242,14 @@ def invariant_8(duel: Duel, before: Sight, deed: Deed) -> None:
 def _payouts_agree(seat: Seat, state: State, sight: Sight, deed: Deed, paid: tuple[int, int]) -> None:
     status = sight.statuses[seat.index]
     payoff = 0 if deed.function in ("close", "last_resort") else _payoff(seat, state, sight)
+    if closed_out := deed.said("Liquidated"):
+        # The figures of the event are the library's: `figures` has checked them, where an honest engine said them.
+        payoff = closed_out["value0"] + (-closed_out["charge"] if deed.party == 0 else closed_out["charge"])
     if payoff is None:
         raise LawBroken("invariant 8", "the contract pays legs that have no price")
     cash = [_claim_at_par(state, party, status.deposits) - status.paid[party] for party in range(2)]
     told = library_payouts(cash[0], cash[1], payoff, _pot(status))
-    _law("invariant 8", told == paid, f"the library pays {told}, the contract {paid}")
+    law("invariant 8", told == paid, f"the library pays {told}, the contract {paid}")
 
 
 def channel_ids_agree(duel: Duel, seat: Seat) -> None:
@@ -255,33 +271,34 @@ def channel_ids_agree(duel: Duel, seat: Seat) -> None:
         salt=terms.salt,
     )
     told = duel.chain.view(duel.contract, "channel_id", words(terms))[0].to_bytes(32, "big")
-    _law("invariant 8", told == known.channel_id(duel.deployment) == seat.account.id, "another channel id")
+    law("invariant 8", told == known.channel_id(duel.deployment) == seat.account.id, "another channel id")
 
 
 def agreement(duel: Duel, deed: Deed, said: list[Said], expected: str | None) -> None:
     """Contract and model refuse with the same words, say the same events, and show the same to whoever looks."""
     same = deed.refused == expected or (not duel.wording and deed.refused is not None and expected is not None)
-    _law("refusal", same, f"{deed.function}: {_words(deed.refused)}, the model: {_words(expected)}")
+    law("refusal", same, f"{deed.function}: {_words(deed.refused)}, the model: {_words(expected)}")
     events = [(event.name, dict(event.args)) for event in deed.events]
-    _law("events", events == [tuple(line) for line in said], f"{events} instead of {said}")
+    law("events", events == [tuple(line) for line in said], f"{events} instead of {said}")
     model, sight = duel.model, duel.sight
     for seat, status in zip(duel.seats, sight.statuses, strict=True):
         account = seat.account
         registered = bytes(32) if account.registered is None else account.registered.struct_hash()
-        shown = (status.phase, status.version, status.deadline, status.registered)
-        known = (account.phase(sight.now), account.version, account.deadline, registered)
-        _law("status", shown == known, f"seat {seat.index} shows {shown} instead of {known}")
+        calls = tuple(call.deadline if call.armed else 0 for call in account.calls)
+        shown = (status.phase, status.version, status.deadline, status.registered, status.cure_deadlines)
+        known = (account.phase(sight.now), account.version, account.deadline, registered, calls)
+        law("status", shown == known, f"seat {seat.index} shows {shown} instead of {known}")
         ledger = (list(status.deposits), list(status.paid))
-        _law("status", ledger == (account.deposits, account.paid), f"seat {seat.index} shows the ledger {ledger}")
+        law("status", ledger == (account.deposits, account.paid), f"seat {seat.index} shows the ledger {ledger}")
     money = model.money[duel.token.address]
-    _law("balances", sight.held == money.balances[model.address], f"{sight.held} held")
+    law("balances", sight.held == money.balances[model.address], f"{sight.held} held")
     for who in duel.people:
         wallet, left = money.balances[who], model.deferred[duel.token.address, who]
-        _law("balances", sight.wallets[who] == wallet, f"{who} has {sight.wallets[who]} instead of {wallet}")
-        _law("balances", sight.claimable[who] == left, f"{who} may claim {sight.claimable[who]} instead of {left}")
+        law("balances", sight.wallets[who] == wallet, f"{who} has {sight.wallets[who]} instead of {wallet}")
+        law("balances", sight.claimable[who] == left, f"{who} may claim {sight.claimable[who]} instead of {left}")
     for (index, underlying, expiry), price in sight.prices.items():
         known_price = model.price(duel.seats[index].account, underlying, expiry)
-        _law("prices", price == known_price, f"seat {index} shows {price} for {expiry} instead of {known_price}")
+        law("prices", price == known_price, f"seat {index} shows {price} for {expiry} instead of {known_price}")
 
 
 def library_state(state: State) -> library.State:
@@ -331,14 +348,29 @@ def _claim_at_par(state: State, party: int, deposits: tuple[int, int]) -> int:
     return mine[0] + mine[1] + deposits[party] - mine[2]
 
 
-def _claim(seat: Seat, state: State, party: int, deposits: tuple[int, int], sight: Sight, deed: Deed) -> int | None:
-    """As `_claim_at_par`, with the legs; None where a leg has no price yet."""
+def _claim(
+    duel: Duel, seat: Seat, state: State, party: int, deposits: tuple[int, int], sight: Sight, deed: Deed
+) -> tuple[int, int] | None:
+    """As `_claim_at_par`, with the legs: least and most, which differ by a close-out charge. None without a price."""
+    par = _claim_at_par(state, party, deposits)
     if deed.function == "last_resort":
-        return _claim_at_par(state, party, deposits)
+        return par, par
+    if deed.function == "liquidate":
+        closing = at_the_mark(duel, seat, state, sight)
+        if closing is None:
+            return None
+        worth, charge = closing[0][0] if party == 0 else -closing[0][0], closing[1][deed.party]
+        return (par + worth - charge, par + worth) if party == deed.party else (par + worth, par + worth + charge)
     payoff = _payoff(seat, state, sight)
     if payoff is None:
         return None
-    return _claim_at_par(state, party, deposits) + (payoff if party == 0 else -payoff)
+    claim = par + (payoff if party == 0 else -payoff)
+    return claim, claim
+
+
+def _by_a_fickle_engine(duel: Duel, deed: Deed) -> bool:
+    """Whether the deed is a liquidation whose figures an adversary's engine gave: only the pot bounds what it pays."""
+    return deed.function == "liquidate" and duel.seats[deed.seat].engine != SHIPPED
 
 
 def _payoff(seat: Seat, state: State, sight: Sight) -> int | None:
@@ -350,15 +382,11 @@ def _payoff(seat: Seat, state: State, sight: Sight) -> int | None:
     if not all(prices.values()):
         return None
     legs = [
-        library.Leg(_name(leg.underlying), leg.expiry, leg.strike, library.OptionKind(leg.kind), leg.quantity)
+        library.Leg(name(leg.underlying), leg.expiry, leg.strike, library.OptionKind(leg.kind), leg.quantity)
         for leg in contents.legs
     ]
-    named = {(_name(underlying), expiry): price for (underlying, expiry), price in prices.items()}
+    named = {(name(underlying), expiry): price for (underlying, expiry), price in prices.items()}
     return library_payoff(legs, named, seat.terms.decimals)
-
-
-def _name(underlying: bytes) -> str:
-    return underlying.rstrip(b"\0").decode()
 
 
 def _withdrawal(state: State, party: int) -> int:
@@ -379,8 +407,3 @@ def _pot(status: Any) -> int:
 
 def _words(refused: str | None) -> str:
     return "done" if refused is None else f"refused with {refused!r}"
-
-
-def _law(name: str, kept: bool, detail: str) -> None:
-    if not kept:
-        raise LawBroken(name, detail)

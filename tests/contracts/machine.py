@@ -9,49 +9,52 @@ from dataclasses import replace
 from typing import ClassVar
 
 from hypothesis import HealthCheck, Phase, seed, settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
+from channels.risk import MarginPolicy
+from tests.contracts.choices import amounts, engines, hasty, moments, parties, people, prices, recency, seats
 from tests.contracts.duel import GRACE, HOUR, ROGUE, SYBIL, UNIT, Duel
-from tests.contracts.encoding import CLOSE, CLOSED, DISPUTED, OPERATE, REOPEN, WAD, high_s
+from tests.contracts.encoding import CLOSE, CLOSED, DISPUTED, OPERATE, REOPEN, high_s
 from tests.contracts.evm import STRANGER
 from tests.contracts.laboratory import ABSURD, BURNING, HONEST, REVERTING
+from tests.contracts.margin_machine import MarginRules
+from tests.contracts.margin_play import MarginPlay
+from tests.contracts.margins import SMALL_POLICY
 from tests.contracts.model import LIMIT
-from tests.contracts.play import Play
 from tests.contracts.shelf import FIRST, LINES, MAD, SANE, SECOND, book_of
 
-seats = st.sampled_from((0, 1, 1, 2))
-parties = st.integers(0, 1)
-recency = st.sampled_from((0, 0, 0, 1, 2, 4))
-people = st.sampled_from((0, 1, 2, 3, None, None))
-"""Who acts: party 0's signer or owner, party 1's, or a stranger."""
-amounts = st.sampled_from((1, 100 * UNIT, 333_333_333, 1_000 * UNIT))
-hasty = st.sampled_from((True, False, False, False))
-prices = st.sampled_from((1, 1_900 * WAD, 2_000 * WAD + 7, 2_345 * WAD, 9_000 * WAD, 2**96))
 
-
-class Machine(RuleBasedStateMachine):
+class Machine(MarginRules):
     """Deeds at random. `bytecode` is what is deployed, None for the shipped adjudicator."""
 
     bytecode: ClassVar[bytes | None] = None
     wording: ClassVar[bool] = True
+    policy: ClassVar[MarginPolicy] = SMALL_POLICY
     tally: ClassVar[Counter[tuple[str, str]]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
         self.duel = Duel(self.bytecode)
-        self.play = Play(self.duel)
+        self.play = MarginPlay(self.duel)
 
-    @initialize(returnless=st.booleans(), honest=parties, book=st.integers(1, len(SANE) - 1))
-    def begin(self, returnless: bool, honest: int, book: int) -> None:
-        """Choose the token's habits and who is honest where; every channel gets its first money and its first trade."""
-        self.duel = Duel(self.bytecode, returnless, honest)
+    @initialize(
+        returnless=st.booleans(),
+        honest=parties,
+        book=st.integers(1, len(SANE) - 1),
+        engines=engines,
+        when=st.none() | moments,
+    )
+    def begin(self, returnless: bool, honest: int, book: int, engines: tuple[int, int, int], when: int | None) -> None:
+        """Choose the token's habits, who is honest where, and the engines; every channel gets money and a trade."""
+        self.duel = Duel(self.bytecode, returnless, honest, engines, self.policy)
         self.duel.wording = self.wording
-        self.play = Play(self.duel)
+        self.play = MarginPlay(self.duel)
         for seat in self.duel.seats:
             for party in range(2):
                 self.play.deposit("begin", seat, party, 500 * UNIT, seat.terms.owners[party])
             for move in ("acknowledge", "trade"):
                 self.play.pact(seat, self.play.moved(seat, move, 0, 0, book), "both")
+        self.duel.advance(when or self.duel.chain.now)
 
     def teardown(self) -> None:
         """Let whoever is left leave: each honest party against each state that could still be used against it."""
@@ -394,14 +397,20 @@ class Machine(RuleBasedStateMachine):
 
 
 def campaign(
-    examples: int, steps: int, number: int, bytecode: bytes | None = None, shrink: bool = False, wording: bool = True
+    examples: int,
+    steps: int,
+    number: int,
+    bytecode: bytes | None = None,
+    shrink: bool = False,
+    wording: bool = True,
+    policy: MarginPolicy = SMALL_POLICY,
 ) -> Counter[tuple[str, str]]:
     """Run the machine against `bytecode` (None: the shipped adjudicator) and return the tally; replayable by `number`.
 
     Raises the first LawBroken, with the steps that led to it. Without `wording` it is enough that contract and model
     both refuse, so that a planted bug is judged by what it does and not by what it says.
     """
-    ran = type("Machine", (Machine,), {"bytecode": bytecode, "wording": wording, "tally": Counter()})
+    ran = type("Machine", (Machine,), {"bytecode": bytecode, "wording": wording, "policy": policy, "tally": Counter()})
     run_state_machine_as_test(
         seed(number)(ran),
         settings=settings(

@@ -96,6 +96,14 @@ class Money:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class MarginCall:
+    """A margin call: its cure deadline, zero for never, and whether it stands against the registered version."""
+
+    deadline: int = 0
+    armed: bool = False
+
+
 @dataclass(slots=True)
 class Account:
     """One channel as the adjudicator must know it."""
@@ -109,6 +117,7 @@ class Account:
     registered: State | None = None
     closed: bool = False
     pins: dict[tuple[bytes, int], int] = field(default_factory=dict)
+    calls: list[MarginCall] = field(default_factory=lambda: [MarginCall(), MarginCall()])
 
     @property
     def pot(self) -> int:
@@ -126,6 +135,10 @@ class Account:
     def is_side(self, sender: str) -> bool:
         """Return whether `sender` is a signer or an owner."""
         return sender in (*self.terms.signers, *self.terms.owners)
+
+    def is_side_of(self, sender: str, party: int) -> bool:
+        """Return whether `sender` is the party's signer or owner."""
+        return sender in (self.terms.signers[party], self.terms.owners[party])
 
     def due(self, state: State) -> tuple[int, int]:
         """Return the withdrawals that `state` authorises and that can be paid now, party 0 first."""
@@ -169,15 +182,15 @@ class Adjudicator:
 
     def deposit(self, account: Account, sender: str, party: int, amount: int) -> list[Said]:
         """Credit `party`."""
-        _require(not account.closed, "adjudicator: closed")
-        _require(party < 2, "adjudicator: no such party")
-        _require(amount != 0, "adjudicator: zero amount")
+        require(not account.closed, "adjudicator: closed")
+        require(party < 2, "adjudicator: no such party")
+        require(amount != 0, "adjudicator: zero amount")
         if account.deposits == [0, 0]:
             last = account.terms.last_resort
-            _require(self.now < last <= self.now + ELEVEN_YEARS, "terms: last resort")
-        _require(account.deposits[party] + amount < LIMIT, "adjudicator: deposit too large")
+            require(self.now < last <= self.now + ELEVEN_YEARS, "terms: last resort")
+        require(account.deposits[party] + amount < LIMIT, "adjudicator: deposit too large")
         arrived = self.money[account.terms.token].move(sender, self.address, amount)
-        _require(arrived, "token: transfer refused")
+        require(arrived, "token: transfer refused")
         account.deposits[party] += amount
         total = account.deposits[party]
         return [Said("Deposited", {"channel": account.id, "party": party, "amount": amount, "total": total})]
@@ -186,50 +199,50 @@ class Adjudicator:
         """Register a newer agreed state."""
         self._require_agreed(account, state, sigs)
         if not account.deadline:
-            _require(state.intent == OPERATE, "adjudicator: operate states only")
+            require(state.intent == OPERATE, "adjudicator: operate states only")
         else:
-            _require(state.intent == REOPEN, "adjudicator: not a reopen state")
+            require(state.intent == REOPEN, "adjudicator: not a reopen state")
             known = account.paid[0] <= state.withdrawal0 and account.paid[1] <= state.withdrawal1
-            _require(known, "adjudicator: misses a payment")
+            require(known, "adjudicator: misses a payment")
         return self._register(account, state, 0)
 
     def challenge(self, account: Account, sender: str, state: State, *sigs: bytes) -> list[Said]:
         """Start a dispute, or answer one."""
-        _require(not account.closed, "adjudicator: closed")
+        require(not account.closed, "adjudicator: closed")
         if not account.deadline:
-            _require(account.is_side(sender), "adjudicator: not a side")
+            require(account.is_side(sender), "adjudicator: not a side")
         else:
-            _require(self.now < account.deadline, "adjudicator: deadline passed")
+            require(self.now < account.deadline, "adjudicator: deadline passed")
         if account.deadline or state != account.registered:
             self._require_agreed(account, state, sigs)
-            _require(state.intent == OPERATE, "adjudicator: operate states only")
+            require(state.intent == OPERATE, "adjudicator: operate states only")
         return self._register(account, state, account.deadline or self.now + account.terms.challenge_period)
 
     def challenge_unsigned(self, account: Account, sender: str) -> list[Said]:
         """Start a dispute about deposits only."""
-        _require(not account.closed, "adjudicator: closed")
-        _require(account.version == 0 and not account.deadline, "adjudicator: already registered")
-        _require(account.is_side(sender), "adjudicator: not a side")
+        require(not account.closed, "adjudicator: closed")
+        require(account.version == 0 and not account.deadline, "adjudicator: already registered")
+        require(account.is_side(sender), "adjudicator: not a side")
         return self._register(account, State(account.id), self.now + account.terms.challenge_period)
 
     def close(self, account: Account, sender: str, state: State, *sigs: bytes) -> list[Said]:
         """End the channel together."""
         self._require_agreed(account, state, sigs)
-        _require(state.intent == CLOSE, "adjudicator: not a close state")
+        require(state.intent == CLOSE, "adjudicator: not a close state")
         return self._close(account, state, 0)
 
     def pin(
         self, account: Account, sender: str, state: State, book: bytes, underlying: bytes, expiry: int
     ) -> list[Said]:
         """Fix the price of an expired line."""
-        _require(not account.closed, "adjudicator: closed")
-        _require(state == account.registered, "adjudicator: not as registered")
+        require(not account.closed, "adjudicator: closed")
+        require(state == account.registered, "adjudicator: not as registered")
         contents = self._open(state, book)
-        _require((underlying, expiry) in contents.lines, "adjudicator: no such leg")
-        _require(self.now >= expiry, "adjudicator: not expired")
-        _require((underlying, expiry) not in account.pins, "adjudicator: already pinned")
+        require((underlying, expiry) in contents.lines, "adjudicator: no such leg")
+        require(self.now >= expiry, "adjudicator: not expired")
+        require((underlying, expiry) not in account.pins, "adjudicator: already pinned")
         price, origin = self._pin_price(account, contents, underlying, expiry)
-        _require(price != 0, "adjudicator: no price yet")
+        require(price != 0, "adjudicator: no price yet")
         account.pins[underlying, expiry] = price
         line = {"channel": account.id, "underlying": underlying, "expiry": expiry}
         return [Said("Pinned", line | {"price": price, "origin": origin})]
@@ -242,22 +255,22 @@ class Adjudicator:
     def last_resort(self, account: Account, sender: str, state: State) -> list[Said]:
         """Pay out the registered state without its book."""
         self._require_settling(account, state)
-        _require(self.now >= self.last_resort_start(account), "adjudicator: too early")
+        require(self.now >= self.last_resort_start(account), "adjudicator: too early")
         return self._close(account, state, 0)
 
     def pay(self, account: Account, sender: str, state: State) -> list[Said]:
         """Pay withdrawals that had been blocked."""
-        _require(not account.closed, "adjudicator: closed")
-        _require(state == account.registered, "adjudicator: not as registered")
+        require(not account.closed, "adjudicator: closed")
+        require(state == account.registered, "adjudicator: not as registered")
         due = account.due(state)
-        _require(due != (0, 0), "adjudicator: nothing due")
+        require(due != (0, 0), "adjudicator: nothing due")
         return self._pay(account, due)
 
     def claim(self, token: str, owner: str) -> list[Said]:
         """Pay what failed pushes left."""
         amount = self.deferred[token, owner]
-        _require(amount != 0, "adjudicator: nothing to claim")
-        _require(self.money[token].move(self.address, owner, amount), "token: transfer refused")
+        require(amount != 0, "adjudicator: nothing to claim")
+        require(self.money[token].move(self.address, owner, amount), "token: transfer refused")
         self.deferred[token, owner] = 0
         return [Said("Claimed", {"token": token, "owner": owner, "amount": amount})]
 
@@ -279,10 +292,10 @@ class Adjudicator:
         """Return what the legs pay party 0, token units, truncated once toward zero."""
         total = 0
         for leg in self._open(state, book).legs:
-            _require(self.now >= leg.expiry, "adjudicator: live leg")
+            require(self.now >= leg.expiry, "adjudicator: live leg")
             price = self.price(account, leg.underlying, leg.expiry)
-            _require(price != 0, "adjudicator: no settlement price")
-            _require(leg.kind in (CALL, PUT), "payoff: unknown kind")
+            require(price != 0, "adjudicator: no settlement price")
+            require(leg.kind in (CALL, PUT), "payoff: unknown kind")
             worth = price - leg.strike if leg.kind == CALL else leg.strike - price
             total += leg.quantity * max(0, worth)
         whole = abs(total) // 10 ** (36 - account.terms.decimals)
@@ -291,9 +304,9 @@ class Adjudicator:
     # ── rules ──
 
     def _require_agreed(self, account: Account, state: State, sigs: Iterable[bytes]) -> None:
-        _require(not account.closed, "adjudicator: closed")
-        _require(state.channel == account.id, "adjudicator: wrong channel")
-        _require(state.version > account.version, "adjudicator: stale version")
+        require(not account.closed, "adjudicator: closed")
+        require(state.channel == account.id, "adjudicator: wrong channel")
+        require(state.version > account.version, "adjudicator: stale version")
         if fault := state_fault(state, self.now):
             raise Refused(fault)
         digest = self._digest(state)
@@ -302,12 +315,12 @@ class Adjudicator:
                 raise Refused(fault)
 
     def _require_settling(self, account: Account, state: State) -> None:
-        _require(not account.closed, "adjudicator: closed")
-        _require(account.phase(self.now) == SETTLING, "adjudicator: not settling")
-        _require(state == account.registered, "adjudicator: not as registered")
+        require(not account.closed, "adjudicator: closed")
+        require(account.phase(self.now) == SETTLING, "adjudicator: not settling")
+        require(state == account.registered, "adjudicator: not as registered")
 
     def _open(self, state: State, book: bytes) -> Contents:
-        _require(self._book_hash(book) == state.book, "adjudicator: wrong book")
+        require(self._book_hash(book) == state.book, "adjudicator: wrong book")
         contents = self._contents(book)
         if contents is None:
             raise Refused("")  # the decoder reverts without a word
@@ -326,6 +339,11 @@ class Adjudicator:
     # ── consequences ──
 
     def _register(self, account: Account, state: State, deadline: int) -> list[Said]:
+        if account.deadline and not deadline:
+            account.calls = [MarginCall(), MarginCall()]
+        elif state != account.registered:
+            # A newer state disarms; how long ago the call was is remembered.
+            account.calls = [MarginCall(call.deadline) for call in account.calls]
         account.version, account.deadline, account.registered = state.version, deadline, state
         said = Said("Registered", {"channel": account.id, "deadline": deadline, "state": astuple(state)})
         return [said, *self._pay(account, account.due(state))]
@@ -342,7 +360,7 @@ class Adjudicator:
     def _close(self, account: Account, state: State, payoff: int) -> list[Said]:
         payouts = account.payouts(state, payoff)
         account.closed, account.version, account.deadline, account.registered = True, state.version, 0, None
-        account.deposits, account.paid = [0, 0], [0, 0]
+        account.deposits, account.paid, account.calls = [0, 0], [0, 0], [MarginCall(), MarginCall()]
         closed = Said("Closed", {"channel": account.id, "payout0": payouts[0], "payout1": payouts[1]})
         return [closed, *self._push(account, payouts)]
 
@@ -395,6 +413,7 @@ def _bounded(price: int) -> int:
     return price if price <= MAX_PRICE else 0
 
 
-def _require(condition: bool, reason: str) -> None:
+def require(condition: bool, reason: str) -> None:
+    """Raise Refused unless the condition holds."""
     if not condition:
         raise Refused(reason)

@@ -73,5 +73,107 @@ MUTANTS: dict[str, tuple[Mutation, ...]] = {
             "    if slot.deadline != 0:",
         ),
     ),
-    "the last resort does not wait": (Mutation(_MAIN, "block.timestamp >= max(terms.last_resort, slot.deadline) + waiting", "waiting != 0"),),
+    "the last resort does not wait": (
+        Mutation(_MAIN, "block.timestamp >= max(terms.last_resort, slot.deadline) + waiting", "waiting != 0"),
+    ),
 }
+
+_CALLS, _ENGINE = "modules/margin_calls.vy", "modules/engine.vy"
+_OTHER_SIDE = "    self._require_party(party)\n    self._require_side_of(terms, 1 - party)\n"
+_PROVEN = 'errors._require(proven, "adjudicator: no breach")'
+_REALISED = "    spare = min(spare, cash + payoff._token_units_down(settled, terms.decimals))\n"
+_RECALL = "if last != 0 and block.timestamp <= last + cure:"
+_GRID = """    found: Prices = self._prices(channel, terms, name, book, settled)
+    return staticcall"""
+_ONE_ROW = """    found: Prices = self._prices(channel, terms, name, book, settled)
+    if not settled:
+        first: DynArray[uint256, 4] = []
+        for spot: uint256 in found.spots:
+            first.append(0)
+        breached: bool = False
+        values: int256[2] = [0, 0]
+        charges: int256[2] = [0, 0]
+        breached, values, charges = staticcall IRiskEngine(convert(terms.engine, address)).liquidation(
+            book,
+            party,
+            cash,
+            convert(terms.decimals, uint8),
+            found.spots,
+            found.settlements,
+            convert(block.timestamp, uint64),
+            first,
+        )
+        return -1 if breached else 0
+    return staticcall"""
+
+MARGIN_MUTANTS: dict[str, tuple[Mutation, ...]] = {
+    "a recall gives no notice": (Mutation(_CALLS, "block.timestamp + (cure + 1) // 2", "block.timestamp"),),
+    "a recall gives a second less than half a cure period": (Mutation(_CALLS, "(cure + 1) // 2", "cure // 2"),),
+    "a call long ago shortens a new one": (Mutation(_CALLS, _RECALL, "if last != 0:"),),
+    "a newer state does not disarm": (
+        Mutation(_CALLS, "return [calls[0] & MASK_40, calls[1] & MASK_40]", "return calls"),
+    ),
+    "anyone calls and liquidates": (Mutation(_MAIN, _OTHER_SIDE, "    self._require_party(party)\n"),),
+    "a party calls and liquidates itself": (
+        Mutation(_MAIN, _OTHER_SIDE, "    self._require_party(party)\n    self._require_side(terms)\n"),
+    ),
+    "a call pending is renewed": (
+        Mutation(_MAIN, '    errors._require(not stands, "adjudicator: call pending")\n', ""),
+    ),
+    "a call needs no breach": (Mutation(_ENGINE, _PROVEN, _PROVEN.replace("proven,", "proven or not settled,")),),
+    "a liquidation needs no second proof": (
+        Mutation(_ENGINE, _PROVEN, _PROVEN.replace("proven,", "proven or settled,")),
+    ),
+    "a liquidation a second before the deadline": (
+        Mutation(_CALLS, "block.timestamp >= call & MASK_40", "block.timestamp + 1 >= call & MASK_40"),
+    ),
+    "the charge moves although both are called": (
+        Mutation(
+            _MAIN,
+            "if margin_calls._is_executable(slot.calls[1 - party], terms, state.book, book):",
+            "if slot.closed != 0:",
+        ),
+    ),
+    "the execution window never lapses": (Mutation(_CALLS, "return block.timestamp < last", "return last != 0"),),
+    "the execution window is a second longer": (
+        Mutation(_CALLS, "return block.timestamp < last", "return block.timestamp <= last"),
+    ),
+    "the execution window does not wait for a settlement": (
+        Mutation(_CALLS, "last = max(last, mark.expiry + 2 * terms.grace)", "last = max(last, end)"),
+    ),
+    "a withdrawal that is due still counts as collateral": (
+        Mutation(_MAIN, "ledger._cash(state, left, party)", "ledger._cash(state, money, party)"),
+    ),
+    "a cure passes one row instead of the grid": (Mutation(_ENGINE, _GRID, _ONE_ROW),),
+    "a cured call stays": (Mutation(_MAIN, "    slot.calls[party] = 0\n", "    slot.closed = 0\n"),),
+    "a reopening leaves the calls": (
+        Mutation(_MAIN, "        slot.deadline = 0\n        slot.calls = [0, 0]\n", "        slot.deadline = 0\n"),
+    ),
+    "a release pays an unrealised gain": (Mutation(_MAIN, _REALISED, ""),),
+    "a release takes margin out": (Mutation(_MAIN, _REALISED, _REALISED.replace("min(spare, ", "(")),),
+    "a release is not booked": (
+        Mutation(
+            _MAIN,
+            "party=party, amount=amount)\n    vault._pay_due(channel, terms, money, due)",
+            "party=party, amount=amount)\n    vault._send(channel, terms, due)",
+        ),
+    ),
+    "a release before the deadline": (
+        Mutation(
+            _MAIN,
+            "    self._require_settling(slot)\n    self._require_party(party)\n",
+            "    self._require_party(party)\n",
+        ),
+    ),
+    "a stale spot will do": (
+        Mutation(
+            _ENGINE,
+            "prices._fresh_spot(terms.source, mark.underlying, 0, terms.spot_max_age)",
+            "prices._fresh_spot(terms.source, mark.underlying, 0, block.timestamp)",
+        ),
+    ),
+    "a liquidation does not wait for a settlement": (
+        Mutation(_MAIN, "party, cash, witness, True)", "party, cash, witness, False)"),
+    ),
+}
+"""Bugs of the margin entry points."""

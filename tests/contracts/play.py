@@ -141,13 +141,17 @@ class Play:
         if which >= len(pacts):
             return
         pact = pacts[-1 - which]
-        state, by = pact.state, pact.by
-        sigs = self.duel.sign(seat, state)
-        if seat.honest is not None and seat.honest not in by:
-            sigs = (sigs[1 - seat.honest],) * 2
-        else:
-            self.complete(seat, pact)
-        self.duel.act(name or function, function, seat, state, *sigs, sender=self.who(seat, who))
+        self.duel.act(
+            name or function, function, seat, pact.state, *self.signatures(seat, pact), sender=self.who(seat, who)
+        )
+
+    def signatures(self, seat: Seat, pact: Pact) -> tuple[bytes, bytes]:
+        """Return what the adversary has to show: both signatures, unless the honest party never gave its own."""
+        sigs = self.duel.sign(seat, pact.state)
+        if seat.honest is not None and seat.honest not in pact.by:
+            return (sigs[1 - seat.honest],) * 2
+        self.complete(seat, pact)
+        return sigs
 
     def complete(self, seat: Seat, pact: Pact) -> None:
         """Let the adversary sign what the honest party has let out."""

@@ -43,7 +43,9 @@ SANE = (
     _of(_line(FIRST, 1_900, 0, -4 * WAD)),
     _of(_line(FIRST, 2_400, 1, WAD), _line(SECOND, 1_500, 0, -WAD)),
     _of(_line(FIRST, 2_100, 1, -(WAD // 3)), _line(FIRST, 1_000, 1, WAD, BTC), _line(SECOND, 1_800, 0, WAD // 7)),
+    _of(_line(FIRST, 1_900, 0, WAD // 9), _line(SECOND, 2_000, 0, 2 * WAD), _line(SECOND, 2_000, 1, -2 * WAD)),
 )
+"""The last one is a forward: either side can be in breach, and it outlives its first leg."""
 LOST = book_hash(b"lost")
 MAD = (_of(_line(FIRST, 1_900, 2, WAD)), _keep(b"\1" * 100, None), LOST)
 """An unknown kind of option, bytes that are no book, and a book whose bytes are gone."""

@@ -7,18 +7,18 @@ import pytest
 from tests.contracts.duel import FAIR, ROGUE, SYBIL, UNIT, Duel
 from tests.contracts.encoding import State
 from tests.contracts.laboratory import Mutation, adjudicator
-from tests.contracts.laws import LawBroken
-from tests.contracts.mutants import MUTANTS
-from tests.contracts.play import Play
+from tests.contracts.margin_play import MarginPlay
+from tests.contracts.mutants import MARGIN_MUTANTS, MUTANTS
 from tests.contracts.shelf import SANE
+from tests.contracts.verdicts import LawBroken
 
 NO_TOP_UP = (Mutation("modules/ledger.vy", "balance + extra + unpaid", "balance + unpaid"),)
 
 
-def _opened(bytecode: bytes | None = None, honest: int = 0) -> tuple[Duel, Play]:
+def _opened(bytecode: bytes | None = None, honest: int = 0) -> tuple[Duel, MarginPlay]:
     duel = Duel(bytecode, honest=honest)
     duel.wording = False
-    play = Play(duel)
+    play = MarginPlay(duel)
     for seat in duel.seats:
         for party in range(2):
             play.deposit("begin", seat, party, 500 * UNIT, seat.terms.owners[party])
@@ -27,7 +27,7 @@ def _opened(bytecode: bytes | None = None, honest: int = 0) -> tuple[Duel, Play]
 
 
 def _kept_and_broken(
-    invariant: int, mutations: tuple[Mutation, ...], story: Callable[[Duel, Play], None], honest: int = 0
+    invariant: int, mutations: tuple[Mutation, ...], story: Callable[[Duel, MarginPlay], None], honest: int = 0
 ) -> None:
     story(*_opened(honest=honest))
     with pytest.raises(LawBroken) as caught:
@@ -35,8 +35,8 @@ def _kept_and_broken(
     assert caught.value.law == f"invariant {invariant}", caught.value
 
 
-def _drained(withdrawals: tuple[int, int], balance: int, book: bytes) -> Callable[[Duel, Play], None]:
-    def story(duel: Duel, play: Play) -> None:
+def _drained(withdrawals: tuple[int, int], balance: int, book: bytes) -> Callable[[Duel, MarginPlay], None]:
+    def story(duel: Duel, play: MarginPlay) -> None:
         seat = duel.seats[SYBIL]
         play.pact(seat, play.greedy(seat, withdrawals, balance, 0, book), "both")
         play.submit("checkpoint", seat, 0, 0)
@@ -52,7 +52,7 @@ def test_invariant_1() -> None:
 def test_invariant_2() -> None:
     """A state that the honest party never signed is not registered, so nobody is paid by it."""
 
-    def story(duel: Duel, play: Play) -> None:
+    def story(duel: Duel, play: MarginPlay) -> None:
         seat = duel.seats[FAIR]
         play.pact(seat, play.moved(seat, "pay", 1, 4, 0), "adversary")
         play.submit("checkpoint", seat, 0, 0)
@@ -63,7 +63,7 @@ def test_invariant_2() -> None:
 def test_invariant_3() -> None:
     """A stale challenge, one answer, and a top-up that no state knows: the honest party gets all that is its own."""
 
-    def story(duel: Duel, play: Play) -> None:
+    def story(duel: Duel, play: MarginPlay) -> None:
         seat = duel.seats[FAIR]
         play.pact(seat, play.moved(seat, "pay", 1, 2, 0), "both")
         play.deposit("top-up", seat, 0, 100 * UNIT, seat.terms.owners[0])
@@ -88,7 +88,7 @@ def test_invariant_4() -> None:
 def test_invariant_5() -> None:
     """A newer state that comes at the deadline comes too late."""
 
-    def story(duel: Duel, play: Play) -> None:
+    def story(duel: Duel, play: MarginPlay) -> None:
         seat = duel.seats[SYBIL]
         play.pact(seat, play.moved(seat, "pay", 0, 1, 0), "both")
         play.submit("challenge", seat, 1, 0)
@@ -96,6 +96,57 @@ def test_invariant_5() -> None:
         play.submit("challenge", seat, 0, 0)
 
     _kept_and_broken(5, MUTANTS["challenge accepted after the deadline"], story)
+
+
+def _called_on_a_newer_state(duel: Duel, play: MarginPlay) -> None:
+    """Party 0, short of four calls, is called; a newer state disarms; called again at once, on that; closed out."""
+    seat = duel.seats[FAIR]
+    play.pact(seat, play.moved(seat, "trade", 0, 0, 2), "both")
+    play.quote(seat, 2_100)
+    play.call("call", seat, seat.pacts[-1].state, 0, "owner")
+    play.pact(seat, play.moved(seat, "pay", 0, 1, 0), "both")
+    duel.advance(seat.account.calls[0].deadline - 1)
+    play.submit("checkpoint", seat, 0, None)
+    play.quote(seat, 2_100)
+    play.call("call", seat, seat.pacts[-1].state, 0, "owner")
+    assert seat.account.calls[0].deadline == duel.chain.now + 301, "half a cure period, rounded up"
+    duel.advance(seat.account.calls[0].deadline)
+    play.quote(seat, 2_200)
+    play.liquidate(seat, 0, "owner")
+    assert seat.account.closed
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        "a recall gives a second less than half a cure period",
+        "a party calls and liquidates itself",
+        "a liquidation needs no second proof",
+    ],
+)
+def test_invariant_6(bug: str) -> None:
+    """Notice, on the version that is liquidated; the side it protects; a second proof at a fresh price."""
+
+    def story(duel: Duel, play: MarginPlay) -> None:
+        if bug == "a party calls and liquidates itself":
+            seat = duel.seats[FAIR]
+            play.pact(seat, play.moved(seat, "trade", 0, 0, 2), "both")
+            play.quote(seat, 2_100)
+            play.call("call", seat, seat.pacts[-1].state, 0, "self")
+            return
+        if bug == "a liquidation needs no second proof":
+            seat = duel.seats[FAIR]
+            play.pact(seat, play.moved(seat, "trade", 0, 0, 1), "both")
+            play.quote(seat, 2_700)
+            play.call("call", seat, seat.pacts[-1].state, 1, "signer")
+            duel.advance(seat.account.calls[1].deadline)
+            play.quote(seat, 1_900)
+            play.liquidate(seat, 1, "signer")
+            assert not seat.account.closed, "a dip that is over"
+            return
+        _called_on_a_newer_state(duel, play)
+
+    _kept_and_broken(6, MARGIN_MUTANTS[bug], story)
 
 
 def test_invariant_7() -> None:

@@ -3,12 +3,14 @@
 The laws judge by deeds here, not by words: a mutant that merely refuses with another text has not been found yet.
 """
 
+from collections.abc import Collection
+
 import pytest
 
-from tests.contracts.laboratory import adjudicator
-from tests.contracts.laws import LawBroken
+from tests.contracts.laboratory import Mutation, adjudicator
 from tests.contracts.machine import campaign
-from tests.contracts.mutants import MUTANTS
+from tests.contracts.mutants import MARGIN_MUTANTS, MUTANTS
+from tests.contracts.verdicts import LawBroken
 
 MONEY = frozenset({"invariant 1", "invariant 2", "invariant 3", "invariant 8"})
 """Somebody was paid what is not theirs."""
@@ -33,13 +35,51 @@ CAUGHT_BY = {
     "a stranger starts a dispute": {"invariant 7"},
     "the last resort does not wait": {"refusal"},
 }
+CALLED = {"invariant 6", "status", "events"}
+"""A call, or a close-out, that is against its rules."""
+MARGIN_CAUGHT_BY = {
+    "a recall gives no notice": CALLED,
+    "a recall gives a second less than half a cure period": CALLED,
+    "a call long ago shortens a new one": CALLED,
+    "a newer state does not disarm": CALLED | {"refusal"},
+    "anyone calls and liquidates": {"invariant 6"},
+    "a party calls and liquidates itself": {"invariant 6"},
+    "a call pending is renewed": {"refusal", "invariant 6"},
+    "a call needs no breach": {"invariant 6", "refusal"},
+    "a liquidation needs no second proof": {"invariant 6"},
+    "a liquidation a second before the deadline": {"invariant 6"},
+    "the charge moves although both are called": {"invariant 8"},
+    "the execution window never lapses": {"invariant 6", "refusal"},
+    "the execution window is a second longer": {"invariant 6", "refusal"},
+    "the execution window does not wait for a settlement": {"refusal"},
+    "a withdrawal that is due still counts as collateral": {"refusal", "invariant 6"},
+    "a cure passes one row instead of the grid": {"invariant 8", "refusal"},
+    "a cured call stays": {"status"},
+    "a reopening leaves the calls": {"status"},
+    "a release pays an unrealised gain": {"invariant 2"},
+    "a release takes margin out": {"invariant 2"},
+    "a release is not booked": {"invariant 2", "invariant 1", "status"},
+    "a release before the deadline": {"invariant 2"},
+    "a stale spot will do": {"invariant 6", "invariant 2", "invariant 8"},
+    "a liquidation does not wait for a settlement": {"invariant 6"},
+}
 EXAMPLES, STEPS, SEED = 400, 40, 1
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_machine_catches(name: str) -> None:
     """A campaign against the mutant ends early, by the law that the bug breaks."""
-    mutant = adjudicator(*MUTANTS[name])
+    _caught(MUTANTS[name], CAUGHT_BY[name])
+
+
+@pytest.mark.parametrize("name", MARGIN_MUTANTS)
+def test_the_machine_catches_in_margin(name: str) -> None:
+    """As above: a call, a cure, a close-out or a release that should not have been."""
+    _caught(MARGIN_MUTANTS[name], MARGIN_CAUGHT_BY[name])
+
+
+def _caught(mutations: tuple[Mutation, ...], by: Collection[str]) -> None:
+    mutant = adjudicator(*mutations)
     with pytest.raises(LawBroken) as caught:
         campaign(EXAMPLES, STEPS, SEED, bytecode=mutant, wording=False)
-    assert caught.value.law in CAUGHT_BY[name], caught.value
+    assert caught.value.law in by, caught.value
