@@ -112,7 +112,7 @@ class Machine(MarginRules):
 
     @rule(
         version=st.integers(-1, 3),
-        intent=st.sampled_from((OPERATE, OPERATE, OPERATE, REOPEN, CLOSE, 3)),
+        intent=st.sampled_from((OPERATE, OPERATE, OPERATE, REOPEN, CLOSE, CLOSE, 3)),
         until=st.sampled_from((None, None, None, -1, 0, 1, HOUR)),
         book=st.sampled_from((*SANE, *MAD, *MAD)),
         fault=st.sampled_from((None, None, 1, LIMIT)),

@@ -46,18 +46,29 @@ class MarginRules(RuleBasedStateMachine):
             if known:
                 self.play.call("margin_call", seat, state, self.play.weaker(seat, state, party), who, how)
 
-    @rule(index=seats, party=st.integers(0, 2), who=people, spot=st.none() | spots)
-    def cure(self, index: int, party: int, who: int | None, spot: int | None) -> None:
-        """Claim that a party is compliant, whoever it is."""
+    @rule(index=seats, party=st.integers(0, 2), who=people, spot=st.none() | spots, beyond=st.integers(-1, 1))
+    def cure(self, index: int, party: int, who: int | None, spot: int | None, beyond: int) -> None:
+        """Cure a call that is pending, or be a unit short of it; or claim that a party is compliant, whoever it is."""
         seat = self.play.seat(index)
         if spot is not None:
             self.play.quote(seat, spot)
         self.play.cure(seat, party, who)
+        called = self._pending(seat)
+        if called is not None:
+            self.play.run(seat, seat.account.registered, 2_100)
+            self.play.top_up(seat, called, beyond)
+            self.play.cure(seat, called, who, f"cured {beyond:+}")
 
     @rule(index=seats, party=parties, who=callers, spot=st.none() | spots, how=rows)
     def liquidate(self, index: int, party: int, who: str, spot: int | None, how: str) -> None:
-        """Close a party out, called or not."""
+        """Close a party out: one whose call is pending when it may be done, or one that was never called."""
         seat = self.play.seat(index)
+        called = self._pending(seat)
+        if called is not None:
+            self.play.until(seat, called, "deadline", 0)
+            self.play.run(seat, seat.account.registered, spot or 2_100)
+            self.play.liquidate(seat, called, who, how)
+            return
         if spot is not None:
             self.play.quote(seat, spot)
         state = seat.account.registered or seat.nothing
@@ -171,7 +182,7 @@ class MarginRules(RuleBasedStateMachine):
     ) -> None:
         """A leg expires in the window of a call, or of two: it is executed once the leg has settled, or too late."""
         seat = self._begun(index, expiry - before, lie)
-        called = self._called(seat, party, len(SANE) - 1, spot)
+        called = self._called(seat, party, len(SANE) - 1, spot, new=True)
         if called is None:
             return
         self._meanwhile(seat, called, "other" if both else "", 0)
@@ -238,9 +249,13 @@ class MarginRules(RuleBasedStateMachine):
             self.duel.engine_says(*lie)
         return seat
 
-    def _called(self, seat: Seat, party: int, book: int, spot: int, drawn: int = 0) -> int | None:
+    def _pending(self, seat: Seat) -> int | None:
+        """Return who is called, None if nobody is."""
+        return next((party for party in range(2) if seat.account.calls[party].armed), None)
+
+    def _called(self, seat: Seat, party: int, book: int, spot: int, drawn: int = 0, new: bool = False) -> int | None:
         """Call the weaker party, or find it called; None if there is nothing to call about."""
-        state = self.play.subject(seat, party, book, drawn)
+        state = self.play.subject(seat, party, book, drawn, new)
         if state is None:
             return None
         self.play.run(seat, state, spot)

@@ -76,10 +76,10 @@ class MarginPlay(Play):
             "self": terms.signers[party],
         }.get(who, STRANGER)
 
-    def subject(self, seat: Seat, party: int, book: int, drawn: int = 0) -> State | None:
+    def subject(self, seat: Seat, party: int, book: int, drawn: int = 0, new: bool = False) -> State | None:
         """Return the state to measure: the registered one, or a newer one with positions if that can still be.
 
-        In the newer one, party 0 and 1 withdraw so many quarters of what they have.
+        In the newer one, party 0 and 1 withdraw so many quarters of what they have. `new` prefers it.
         """
         account, now = seat.account, self.duel.chain.now
         if account.closed:
@@ -87,7 +87,7 @@ class MarginPlay(Play):
         registered = account.registered
         contents = book_of(registered)[1] if registered else None
         alive = contents is not None and any(leg.expiry > now for leg in contents.legs)
-        if account.phase(now) == SETTLING or (alive and not drawn):
+        if account.phase(now) == SETTLING or (alive and not drawn and not new):
             return registered
         if not self.held_back(seat, operate=True):
             for taker in (0, 1) if drawn else ():
