@@ -1,7 +1,8 @@
 """Carries out effects in the order they were decided: first everything durable, then speak, then tell.
 
 Steps happen at once, in the trio thread; the disk is slow. So effects queue here, and whatever waits is made durable
-together: one pass of the queue appends all records, and only then sends messages and delivers notices.
+together, whichever channels it belongs to: one pass of the queue appends all records in one transaction, and only then
+sends messages and delivers notices.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Driver:
                 if not isinstance(item, Flush) and isinstance(item[1], Persist):
                     records.setdefault(item[0], []).append(item[1].record)
             if records:
-                await trio.to_thread.run_sync(self._persist, records)
+                await trio.to_thread.run_sync(self._store.append_all, records)
             for item in batch:
                 if isinstance(item, Flush):
                     item.done.set()
@@ -74,7 +75,3 @@ class Driver:
                     self._send(item[0], item[1].message)
                 elif isinstance(item[1], Notify):
                     self._notify(item[0], item[1].notice)
-
-    def _persist(self, records: dict[ChannelId, list[Record]]) -> None:
-        for channel, entries in records.items():
-            self._store.append(channel, entries)

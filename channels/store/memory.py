@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, islice
 
 from ..core.records import Record
@@ -19,6 +19,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._journal: dict[ChannelId, list[Entry]] = {}
+        self._signed: dict[ChannelId, dict[int | None, bytes | None]] = {}
         self._cursors: dict[Deployment, int] = {}
         self._closed = False
 
@@ -27,21 +28,38 @@ class MemoryStore:
         return ":memory:"
 
     def append(self, channel: ChannelId, records: Sequence[Record]) -> None:
+        """Append one channel's records, as `append_all` does."""
+        self.append_all({channel: records})
+
+    def append_all(self, batch: Mapping[ChannelId, Sequence[Record]]) -> None:
         """Append all records or none; AlreadySigned as in the port."""
-        entries = [encode_record(channel, record) for record in records]
+        encoded = {
+            channel: [encode_record(channel, record) for record in records] for channel, records in batch.items()
+        }
         with self._guard:
             self._require_open()
-            kept = list(self._journal.get(channel, ()))
-            signed = {entry.version: entry.digest for entry in kept if entry.kind == SIGNED}
-            for entry in entries:
-                if entry.kind == SIGNED and entry.version is not None:
-                    if signed.setdefault(entry.version, entry.digest) != entry.digest:
-                        raise AlreadySigned(entry.version)
-                    if any(old.kind == SIGNED and old.version == entry.version for old in kept):
-                        continue
-                kept.append(entry)
-            if kept:
-                self._journal[channel] = kept
+            fresh = {channel: self._unknown(channel, entries) for channel, entries in encoded.items()}
+            for channel, entries in fresh.items():
+                if entries:
+                    self._journal.setdefault(channel, []).extend(entries)
+                    signed = self._signed.setdefault(channel, {})
+                    signed.update((entry.version, entry.digest) for entry in entries if entry.kind == SIGNED)
+
+    def _unknown(self, channel: ChannelId, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the entries without signatures that are known; AlreadySigned for a second one of a version."""
+        signed = self._signed.get(channel, {})
+        found: dict[int | None, bytes | None] = {}
+        unknown = []
+        for entry in entries:
+            if entry.kind == SIGNED:
+                known = signed.get(entry.version, found.get(entry.version))
+                if known is not None and known != entry.digest:
+                    raise AlreadySigned(entry.version or 0)
+                if known is not None:
+                    continue
+                found[entry.version] = entry.digest
+            unknown.append(entry)
+        return unknown
 
     def channels(self) -> list[ChannelId]:
         """Return the channels known, oldest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ..core.records import Record
@@ -18,7 +18,11 @@ class Store(Protocol):
         ...
 
     def append(self, channel: ChannelId, records: Sequence[Record]) -> None:
-        """Append all records or none; they are durable when this returns.
+        """Append one channel's records: `append_all` of that channel alone."""
+        ...
+
+    def append_all(self, batch: Mapping[ChannelId, Sequence[Record]]) -> None:
+        """Append all records of all channels or none; they are durable when this returns, for one price.
 
         Appending again a `Signed` whose version and digest the journal holds is allowed and changes nothing (a crash
         may repeat it); another digest under that version raises AlreadySigned and nothing of the call is kept.

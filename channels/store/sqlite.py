@@ -12,7 +12,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -89,17 +89,17 @@ class SqliteStore:
         return str(self._path)
 
     def append(self, channel: ChannelId, records: Sequence[Record]) -> None:
-        """Append all records or none; durable in the main file when this returns. Errors as in the port."""
-        entries = [encode_record(channel, record) for record in records]
+        """Append one channel's records, as `append_all` does."""
+        self.append_all({channel: records})
+
+    def append_all(self, batch: Mapping[ChannelId, Sequence[Record]]) -> None:
+        """Append all or none, in one transaction; durable in the main file when this returns. Errors as in the port."""
+        encoded = {
+            channel: [encode_record(channel, record) for record in records] for channel, records in batch.items()
+        }
         with self._writing() as connection:
-            seq, link = connection.execute(_LAST, (channel,)).fetchone() or (0, FIRST_LINK)
-            for entry in entries:
-                if entry.kind == SIGNED and _is_signed(connection, channel, entry):
-                    continue
-                seq, link = seq + 1, entry.link(link)
-                connection.execute(
-                    _APPEND, (channel, seq, entry.kind, entry.version_key, entry.digest, entry.body, link)
-                )
+            for channel, entries in encoded.items():
+                _append(connection, channel, entries)
 
     def channels(self) -> list[ChannelId]:
         """Return the channels known, oldest first."""
@@ -176,6 +176,15 @@ def _key(deployment: Deployment) -> tuple[bytes, bytes]:
 
 def _entry(kind: int, version: bytes | None, digest: bytes | None, body: bytes) -> Entry:
     return Entry(kind, None if version is None else int.from_bytes(version, "big"), digest, body)
+
+
+def _append(connection: sqlite3.Connection, channel: ChannelId, entries: Sequence[Entry]) -> None:
+    seq, link = connection.execute(_LAST, (channel,)).fetchone() or (0, FIRST_LINK)
+    for entry in entries:
+        if entry.kind == SIGNED and _is_signed(connection, channel, entry):
+            continue
+        seq, link = seq + 1, entry.link(link)
+        connection.execute(_APPEND, (channel, seq, entry.kind, entry.version_key, entry.digest, entry.body, link))
 
 
 def _is_signed(connection: sqlite3.Connection, channel: ChannelId, entry: Entry) -> bool:

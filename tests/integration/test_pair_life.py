@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -272,10 +272,10 @@ class FailingStore(MemoryStore):
 
     full = False
 
-    def append(self, channel: ChannelId, records: Sequence[Any]) -> None:
+    def append_all(self, batch: Mapping[ChannelId, Sequence[Any]]) -> None:
         if self.full:
             raise StoreFailed(self.path, "no space left on device")
-        super().append(channel, records)
+        super().append_all(batch)
 
 
 async def test_a_full_disk_stops_the_node_before_anything_is_sent() -> None:

@@ -109,7 +109,7 @@ def test_prices_move_the_way_no_arbitrage_says(count: int) -> None:
 
 @pytest.mark.parametrize("count", [10_000, pytest.param(300_000, marks=pytest.mark.nightly)])
 def test_neighbouring_prices_are_monotone_within_one_wei_in_1e21(count: int) -> None:
-    """A call falls in its strike and rises in its forward, from one integer to the next; the slack is docs/risk.md's."""
+    """A call falls in its strike and rises in its forward, from one integer to the next, up to a stated slack."""
     dice, against = random.Random(11), 0
     for _ in range(count):
         strike = int(2 ** dice.uniform(1, 92))

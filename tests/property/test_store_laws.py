@@ -79,7 +79,7 @@ few_versions = st.builds(
 )
 CHANNELS = [CHANNEL, ChannelId(keccak(b"second")), ChannelId(keccak(b"third"))]
 steps: st.SearchStrategy[Any] = st.one_of(
-    st.tuples(st.sampled_from(CHANNELS), st.lists(few_versions | journal_records, max_size=4)),
+    st.dictionaries(st.sampled_from(CHANNELS), st.lists(few_versions | journal_records, max_size=4), max_size=3),
     st.integers(0, 9),
     st.just("reopen"),
 )
@@ -117,16 +117,15 @@ def test_a_store_is_a_list_of_records_in_which_no_version_has_two_digests(kind: 
                 holder.store.advance(DEPLOYMENT, step)
                 block = max(block, step)
             else:
-                channel, batch = step[0], [in_channel(record, step[0]) for record in step[1]]
-                after = expected(model.get(channel, []), batch)
-                if isinstance(after, int):
+                batch = {channel: [in_channel(row, channel) for row in records] for channel, records in step.items()}
+                after = {channel: expected(model.get(channel, []), records) for channel, records in batch.items()}
+                if refusals := [found for found in after.values() if isinstance(found, int)]:
                     with pytest.raises(AlreadySigned) as refused:
-                        holder.store.append(channel, batch)
-                    assert refused.value.version == after
+                        holder.store.append_all(batch)
+                    assert refused.value.version == refusals[0]
                 else:
-                    holder.store.append(channel, batch)
-                    if after:
-                        model[channel] = after
+                    holder.store.append_all(batch)
+                    model |= {channel: rows for channel, rows in after.items() if isinstance(rows, list) and rows}
             assert holder.store.channels() == list(model)
             assert holder.store.cursor(DEPLOYMENT) == block
         for channel in CHANNELS:
