@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mpmath import erfc, exp, floor, log, mp, mpf, pi, sqrt
+from mpmath import ceil, erfc, exp, floor, log, mp, mpf, pi, sqrt
 
 mp.dps = 50
 WAD = 10**18
@@ -42,6 +42,7 @@ def _faults(d: dict[str, Any], data: Path) -> Iterator[str]:
         yield f"the versions do not rise: {versions}"
     if d["scenario"] != "no-show":
         yield from _book(d)
+    if d["scenario"] in ("dispute", "cooperative"):
         refused = d["refused_trade"]
         if not 0 < refused["shortfall"] == refused["initial_margin"] - refused["equity"]:
             yield f"the shortfall is not initial margin less equity: {refused}"
@@ -51,19 +52,15 @@ def _faults(d: dict[str, Any], data: Path) -> Iterator[str]:
             yield f"the challenge was not answered with the latest state: {challenge}"
     if d["scenario"] == "cooperative":
         yield from _transfer(d)
+    if d["scenario"] == "margin-call":
+        yield from _close_out(d, data)
     if d["scenario"] == "no-show" and (versions or d["settled_state"] or d["balances"] != d["deposits"]):
         yield "something was signed although nobody came"
 
 
 def _money(d: dict[str, Any]) -> Iterator[str]:
     """Payoffs, cash and wallets, in token units."""
-    prices = {(row["underlying"], row["expiry"]): int(row["price"]) for row in d["settlement_prices"]}
-    total = 0
-    for leg in d["legs"]:
-        settled, strike = prices[leg["underlying"], leg["expiry"]], int(leg["strike"])
-        total += int(leg["quantity"]) * max(settled - strike if leg["kind"] == "call" else strike - settled, 0)
-    unit = 10 ** (36 - d["decimals"])
-    payoff = abs(total) // unit * (1 if total >= 0 else -1)
+    payoff = _gained(d) if d["scenario"] == "margin-call" else _payoff(d)
     pot = sum(d["deposits"])
     first = min(max(d["balances"][0] + payoff, 0), pot)
     for field in ("payout_expected", "payout_paid"):
@@ -79,6 +76,25 @@ def _money(d: dict[str, Any]) -> Iterator[str]:
     state = d["settled_state"]
     if state is not None and state["balances"] != d["balances"]:
         yield "the settled state has other balances"
+
+
+def _payoff(d: dict[str, Any]) -> int:
+    """What the legs pay party 0 at their settlement prices, token units."""
+    prices = {(row["underlying"], row["expiry"]): int(row["price"]) for row in d["settlement_prices"]}
+    total = 0
+    for leg in d["legs"]:
+        settled, strike = prices[leg["underlying"], leg["expiry"]], int(leg["strike"])
+        total += int(leg["quantity"]) * max(settled - strike if leg["kind"] == "call" else strike - settled, 0)
+    unit = 10 ** (36 - d["decimals"])
+    return abs(total) // unit * (1 if total >= 0 else -1)
+
+
+def _gained(d: dict[str, Any]) -> int:
+    """What a close-out gives party 0 beyond its cash: the value at the mark, and the charge from who was called."""
+    call = d["margin_call"]
+    value, charges = _at(d, call["liquidated_at"], call["liquidation_spot"])
+    charge = charges[call["party"]]
+    return value - charge if call["party"] == 0 else value + charge
 
 
 _WALLETS = ("wallet_before", "wallet_after", "deposits")
@@ -150,6 +166,70 @@ def _transfer(d: dict[str, Any]) -> Iterator[str]:
         yield "the close is not the last state after its transfer"
     if d["settled_state"]["intent"] != "close" or d["legs"]:
         yield "a close has no legs"
+
+
+def _close_out(d: dict[str, Any], data: Path) -> Iterator[str]:
+    """The call was made and executed in time, below maintenance, at the spots that the crash leads to."""
+    call, crash = d["margin_call"], d["synthetic_crash"]
+    value, charges = _at(d, call["liquidated_at"], call["liquidation_spot"])
+    if (call["value"], call["charge"]) != (value, charges[call["party"]]):
+        yield f"value and charge are {value} and {charges}, the contract used {call['value']} and {call['charge']}"
+    for time, spot, kind in (("time", "spot", ""), ("liquidated_at", "liquidation_spot", "liquidation_")):
+        worth, _ = _at(d, call[time], call[spot])
+        # Each party's value is rounded down on its own.
+        equity = d["balances"][call["party"]] + (worth if call["party"] == 0 else -worth - 1)
+        if call[f"{kind}equity"] != equity:
+            yield f"the {kind}equity is {call[f'{kind}equity']}, by Black-76 it is {equity}"
+        if not call[f"{kind}equity"] < call[f"{kind}maintenance_margin"]:
+            yield "nobody was below maintenance margin"
+        grown = _recorded(d, data, crash["starts"])
+        for change in crash["hourly_returns"][: (call[time] - crash["starts"]) // 3600]:
+            grown *= 1 + mpf(change)
+        if abs(grown - mpf(call[spot]) / WAD) > mpf("0.00000002"):
+            yield f"the spot was {call[spot]}, recorded and synthetic returns lead to {grown}"
+    if crash["label"] != "SYNTHETIC" or d["settlement_prices"]:
+        yield "a crash that nobody recorded is not labelled, or something settled"
+    if not call["time"] < call["cure_deadline"] <= call["liquidated_at"] < call["cure_deadline"] + 3600:
+        yield f"the call was executed outside its window: {call}"
+    if not call["version"] == d["settled_state"]["version"] == d["last_book"]["version"] == max(d["versions"]):
+        yield "the call was not made on the newest state"
+
+
+def _at(d: dict[str, Any], time: int, spot: str) -> tuple[int, tuple[int, int]]:
+    """Return party 0's value and both close-out charges of the last book at a moment and spot, token units.
+
+    docs/risk.md §3 with the default charges: 1 % of delta, gamma's P&L over 1 %, 3 points of vega, 0.3 % of shorts.
+    """
+    book, units = d["last_book"], mpf(10) ** d["decimals"]
+    marks = {row["expiry"]: (mpf(row["ratio"]) / WAD, mpf(row["discount"]) / WAD) for row in book["expiries"]}
+    value = delta = mpf(0)
+    gamma, vega, short = dict.fromkeys(marks, mpf(0)), dict.fromkeys(marks, mpf(0)), [mpf(0), mpf(0)]
+    for leg in book["legs"]:
+        expiry = leg["expiry"]
+        ratio, discount = (1 + (m - 1) * (expiry - time) / mpf(expiry - book["time"]) for m in marks[expiry])
+        forward, strike = mpf(spot) / WAD * ratio, mpf(leg["strike"]) / WAD
+        width = mpf(leg["vol"]) / WAD * sqrt(mpf(expiry - time) / YEAR)
+        d1 = log(forward / strike) / width + width / 2
+        density = forward * exp(-d1 * d1 / 2) / sqrt(2 * pi)
+        call = forward * _normal(d1) - strike * _normal(d1 - width)
+        is_put, quantity = leg["kind"] == "put", mpf(leg["quantity"]) / WAD
+        value += quantity * discount * (call - forward + strike if is_put else call)
+        delta += quantity * discount * forward * (_normal(d1) - is_put)
+        gamma[expiry] += quantity * discount * density * mpf("0.0001") / (2 * max(width, mpf("0.01")))
+        vega[expiry] += quantity * discount * density * sqrt(mpf(expiry - time) / YEAR)
+        short[0 if quantity < 0 else 1] += abs(quantity) * forward
+    shared = (mpf("0.01") * abs(delta), sum(map(abs, gamma.values())), mpf("0.03") * sum(map(abs, vega.values())))
+    one, other = (sum(int(ceil(line * units)) for line in (*shared, mpf("0.003") * sold)) for sold in short)
+    return int(floor(value * units)), (one, other)
+
+
+def _recorded(d: dict[str, Any], data: Path, time: int) -> Any:
+    """The chain's spot, carried along the recorded closes."""
+    with (data / "eth_option_chain_2024-01-08.csv").open(newline="") as lines:
+        first = mpf(next(csv.DictReader(lines))["estimated_delivery_price"])
+    with (data / "eth_usd_hourly_2023-11-27_2024-01-08.csv").open(newline="") as lines:
+        closes = {_unix(row["timestamp"]): mpf(row["close"]) for row in csv.DictReader(lines)}
+    return first * closes[time] / closes[d["data"]["start"] // 3600 * 3600]
 
 
 def _black(book: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -24,7 +24,7 @@ from tests.integration.recompute_demo import faults
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
-SCENARIOS = ("dispute", "cooperative", "no-show")
+SCENARIOS = ("dispute", "cooperative", "margin-call", "no-show")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 LIMIT = 60
 """Seconds that the demo may take."""
@@ -180,6 +180,45 @@ def test_the_independent_script_finds_a_wrong_transfer() -> None:
     assert faults(document, DATA)
 
 
+def _another_close_out_spot(d: Document) -> None:
+    d["margin_call"]["liquidation_spot"] = str(int(d["margin_call"]["liquidation_spot"]) + 10**13)
+
+
+def _another_close_out_charge(d: Document) -> None:
+    d["margin_call"]["charge"] -= 1
+
+
+def _executed_too_soon(d: Document) -> None:
+    d["margin_call"]["cure_deadline"] += 3
+
+
+def _called_without_a_breach(d: Document) -> None:
+    d["margin_call"]["maintenance_margin"] = d["margin_call"]["equity"]
+
+
+def _an_unlabelled_crash(d: Document) -> None:
+    d["synthetic_crash"]["label"] = "recorded"
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        _one_unit_more,
+        _another_close_out_spot,
+        _another_close_out_charge,
+        _executed_too_soon,
+        _called_without_a_breach,
+        _an_unlabelled_crash,
+        _another_volatility,
+    ],
+    ids=lambda plant: plant.__name__.strip("_"),
+)
+def test_the_independent_script_finds_a_planted_fault_in_a_close_out(plant: Callable[[Document], None]) -> None:
+    document = json.loads(documented("margin-call").stdout)
+    plant(document)
+    assert faults(document, DATA)
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_document_is_all_there_is_on_stdout(scenario: str) -> None:
     done = documented(scenario)
@@ -212,6 +251,19 @@ def test_the_story_of_a_dispute() -> None:
     challenged, answered = re.findall(r"registered: version (\d+)", story)
     assert int(challenged) < int(answered)
     assert f"registered: version {answered}, the latest" in story
+    assert story.endswith("Paid is what was due, to the last unit (0.000001 USDC); every unit is accounted for.")
+
+
+def test_the_story_of_a_margin_call() -> None:
+    done, document = played("margin-call"), json.loads(documented("margin-call").stdout)
+    story, call = flat(done.stdout), document["margin_call"]
+    assert done.returncode == 0, done.stderr
+    assert story.index("SYNTHETIC crash: from") < story.index("alice deposits"), "said before any money moves"
+    assert call["by"] == "alice" and document["parties"][call["party"]]["name"] == "bob"
+    for amount in (call["equity"], call["maintenance_margin"]):
+        assert f"{amount / 10**6:,.2f}" in story
+    assert f"bob pays alice {call['charge'] / 10**6:.6f} USDC" in story
+    assert "the contract says the same" in story
     assert story.endswith("Paid is what was due, to the last unit (0.000001 USDC); every unit is accounted for.")
 
 

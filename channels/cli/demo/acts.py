@@ -81,16 +81,21 @@ class Series:
 # 1. Terms and deposits
 
 
-def show_terms(stage: Stage, tell: Narrator) -> None:
+def show_terms(stage: Stage, tell: Narrator, more: str = "") -> None:
     """Show the terms, before any money moves."""
     channel = stage.terms.channel_id(stage.local.deployment)
-    tell.show(terms_panel(stage.terms, stage.names, SYMBOL, channel, POLICY))
+    tell.show(terms_panel(stage.terms, stage.names, SYMBOL, channel, POLICY + more))
 
 
-async def open_channel(stage: Stage, stack: AsyncExitStack, tell: Narrator, **bobs: Any) -> None:
-    """Start both nodes, connect them over TCP, and open the channel on the terms shown."""
+async def open_channel(
+    stage: Stage, stack: AsyncExitStack, tell: Narrator, bobs_stack: AsyncExitStack | None, **bobs: Any
+) -> None:
+    """Start both nodes, connect them over TCP, and open the channel on the terms shown.
+
+    `bobs` is what bob's owner decided otherwise; bob's node stops with `bobs_stack`, where there is one.
+    """
     await stage.open_node(stack, stage.alice)
-    await stage.open_node(stack, stage.bob, **bobs)
+    await stage.open_node(bobs_stack or stack, stage.bob, **bobs)
     port = await stage.bob.node.listen()
     await stage.alice.node.connect("127.0.0.1", port, stage.bob.signer.address)
     stage.attend(stage.alice, await stage.alice.node.open(stage.terms))

@@ -15,7 +15,8 @@ from ...risk.margin import margin
 from ...risk.report import Greeks, MarginReport
 from ...units import show
 from ..render import Sheet, day, money
-from . import verdict
+from . import mark, verdict
+from .margin_acts import ClosedOut
 from .narrator import Narrator
 from .stage import DECIMALS, SYMBOL, Stage
 
@@ -34,9 +35,11 @@ class Settled:
     """Underlying, expiry and settlement price of each expiry held."""
     replaced: Agreed | None
     """The last state with positions, where a close replaced them by a transfer."""
+    closed_out: ClosedOut | None
+    """How a margin call ended it, where one did."""
 
     @classmethod
-    def of(cls, stage: Stage) -> Settled:
+    def of(cls, stage: Stage, closed_out: ClosedOut | None) -> Settled:
         """Read it from alice's channel, once it is closed."""
         channel = stage.alice.channel.state
         closing = channel.closing
@@ -47,11 +50,13 @@ class Settled:
         known, balances = (state.deposits, state.balances) if state else ((0, 0), (0, 0))
         cash = (balances[0] + deposits[0] - known[0], balances[1] + deposits[1] - known[1])
         held = dict.fromkeys(leg.key[:2] for leg in legs)
-        prices = tuple((*key, channel.chain.settlement(*key) or 0) for key in held)
-        return cls(state, legs, cash, deposits, prices, channel.agreed if closing else None)
+        prices = tuple((*key, channel.chain.settlement(*key) or 0) for key in held) if closed_out is None else ()
+        return cls(state, legs, cash, deposits, prices, channel.agreed if closing else None, closed_out)
 
     def due(self) -> Pair:
         """Return what each party should be paid, from legs and prices as they are printed."""
+        if self.closed_out is not None:
+            return verdict.payouts(self.cash, mark.gained(self.closed_out), sum(self.deposits))
         printed = [_printed(leg) for leg in self.legs]
         prices = {(name, day(expiry)): show(settled, 18) for name, expiry, settled in self.prices}
         pot = sum(self.deposits)
@@ -66,9 +71,9 @@ class Ending:
     document: dict[str, Any]
 
 
-async def end(stage: Stage, tell: Narrator, scenario: str) -> Ending:
+async def end(stage: Stage, tell: Narrator, scenario: str, closed_out: ClosedOut | None = None) -> Ending:
     """Compare what was due with what the wallets got, say so, and write the document."""
-    settled = Settled.of(stage)
+    settled = Settled.of(stage, closed_out)
     after = await stage.on_chain(stage.wallets)
     token, adjudicator = stage.local.token, stage.local.deployment.adjudicator
     chain = stage.alice.chain
@@ -84,14 +89,21 @@ async def end(stage: Stage, tell: Narrator, scenario: str) -> Ending:
     is_right = due == paid and accounted
 
     tell.gap()
-    tell.say("The payoff, computed again from the printed legs and prices, by other code:", "bold")
+    what = "The close-out" if closed_out else "The payoff"
+    tell.say(f"{what}, computed again from the printed legs and prices, by other code:", "bold")
     tell.gap()
-    _show_legs(stage, tell, settled)
+    if closed_out:
+        mark.show_close_out(tell, closed_out, stage.names)
+    else:
+        _show_legs(stage, tell, settled)
     table = Sheet("", *stage.names, f"in all, {SYMBOL}", left=("",))
     for label, pair in (
         ("deposited", deposits),
         ("cash in the last state" if settled.state else "cash: its own deposit", settled.cash),
-        ("payoff of the legs", (due[0] - settled.cash[0], due[1] - settled.cash[1])),
+        (
+            "positions and charge" if closed_out else "payoff of the legs",
+            (due[0] - settled.cash[0], due[1] - settled.cash[1]),
+        ),
         ("should be paid", due),
         ("was paid", paid),
         ("wallet before", before),

@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack
 import trio
 
 from ...core.phases import Phase
-from ...errors import PeerUnresponsive
+from ...errors import InvariantBroken, PeerUnresponsive
 from ..render import moment, money, price
-from . import acts
+from . import acts, margin_acts
+from .crash import CrashMarket
 from .ending import Ending, end
 from .market import RecordedMarket
 from .narrator import Narrator
@@ -27,12 +28,13 @@ def play(scenario: str, *, as_json: bool = False) -> int:
 
 
 async def _play(scenario: str, tell: Narrator) -> Ending:
-    market = RecordedMarket.load()
+    margined = scenario == "margin-call"
+    market = (CrashMarket if margined else RecordedMarket).load()
     tell.title(f"A channel between alice and bob: scenario {scenario}")
     _introduce(market, tell)
     async with AsyncExitStack() as stack:
         with tell.waiting("starting an Ethereum virtual machine in this process"):
-            stage = await stack.enter_async_context(open_stage(market))
+            stage = await stack.enter_async_context(open_stage(market, margined=margined))
         return await _SCENARIOS[scenario](stage, stack, tell)
 
 
@@ -110,13 +112,46 @@ async def _no_show(stage: Stage, stack: AsyncExitStack, tell: Narrator) -> Endin
     return await end(stage, tell, "no-show")
 
 
+async def _margin_call(stage: Stage, stack: AsyncExitStack, tell: Narrator) -> Ending:
+    market, series, alice = stage.market, acts.Series.of(stage), stage.alice
+    if not isinstance(market, CrashMarket):
+        raise InvariantBroken("this scenario has a crash", type(market).__name__)
+    bobs_stack = await stack.enter_async_context(AsyncExitStack())
+    tell.step(1, "terms and deposits")
+    margin_acts.announce(stage, market, tell)
+    acts.show_terms(stage, tell, margin_acts.ENFORCED)
+    with tell.waiting("deposits"):
+        await acts.open_channel(stage, stack, tell, bobs_stack)
+        await acts.deposit(stage, tell, alice, stage.bob)
+        await acts.count_deposits(stage, tell)
+    tell.step(2, "bob sells a strangle, naked")
+    await stage.time(market.start)
+    with tell.waiting("trading"):
+        await acts.trade(stage, tell, stage.bob, "27 puts and 13 calls", margin_acts.strangle(series))
+    tell.step(3, "prices: recorded first, then the SYNTHETIC crash")
+    for hours in acts.HOURS_LATER[:2]:
+        with tell.waiting("the clock moves"):
+            await acts.mark(stage, tell, hours)
+    for hours in (1, 2):
+        with tell.waiting("the crash"):
+            await margin_acts.fall(stage, tell, market, hours)
+    tell.step(4, "bob is gone, alice's node calls margin")
+    with tell.waiting("the chain decides"):
+        await margin_acts.leave(stage, bobs_stack, tell)
+        await margin_acts.be_called(stage, tell, market, 3)
+    tell.step(5, "a missed cure, and a close-out")
+    with tell.waiting("time passes"):
+        closed_out = await margin_acts.miss_the_cure(stage, tell)
+    return await end(stage, tell, "margin-call", closed_out)
+
+
 async def _until_the_low(stage: Stage, stack: AsyncExitStack, tell: Narrator, **bobs: bool) -> None:
     """Steps 1 to 3, which two of the scenarios share."""
     series = acts.Series.of(stage)
     tell.step(1, "terms and deposits")
     acts.show_terms(stage, tell)
     with tell.waiting("deposits"):
-        await acts.open_channel(stage, stack, tell, **bobs)
+        await acts.open_channel(stage, stack, tell, None, **bobs)
         await acts.deposit(stage, tell, stage.alice, stage.bob)
         await acts.count_deposits(stage, tell)
     tell.step(2, "an iron condor, then a calendar spread")
@@ -138,4 +173,4 @@ async def _until_the_low(stage: Stage, stack: AsyncExitStack, tell: Narrator, **
     acts.show_worst(stage, tell)
 
 
-_SCENARIOS = {"dispute": _dispute, "cooperative": _cooperative, "no-show": _no_show}
+_SCENARIOS = {"dispute": _dispute, "cooperative": _cooperative, "margin-call": _margin_call, "no-show": _no_show}

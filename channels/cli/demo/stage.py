@@ -17,7 +17,7 @@ from ...chain.local import LocalChain
 from ...core import notices as n
 from ...core.phases import Phase
 from ...errors import InvariantBroken
-from ...model import Party, Terms, keccak
+from ...model import ZERO_ADDRESS, Party, Terms, keccak
 from ...risk import DEFAULT_POLICY
 from ...runtime.config import NodeConfig
 from ...runtime.confirmation import Confirmation
@@ -31,7 +31,7 @@ from .market import RecordedMarket
 SYMBOL, DECIMALS = "USDC", 6
 UNIT: int = 10**DECIMALS
 WALLET = 100_000 * UNIT
-DAY = 86_400
+HOUR, DAY = 3_600, 86_400
 LEAD = 300
 """Seconds before the market opens at which the embedded chain starts: deploying and depositing take blocks."""
 PATIENCE = 45.0
@@ -125,6 +125,7 @@ class Stage:
         made = NodeConfig(
             tokens={self.local.token: DECIMALS},
             sources=frozenset({self.local.source}),
+            engines=frozenset({self.terms.engine} - {ZERO_ADDRESS}),
             poll=0.02,
             **{"reply_timeout": PATIENCE, **config},
         )
@@ -181,8 +182,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(market: RecordedMarket) -> AsyncIterator[Stage]:
-    """Build the chain, give both players their wallets, and write the terms; no node runs yet."""
+async def open_stage(market: RecordedMarket, *, margined: bool = False) -> AsyncIterator[Stage]:
+    """Build the chain, give both players their wallets, and write the terms; no node runs yet.
+
+    `margined`: the terms name a risk engine, so that the contract can enforce their margin.
+    """
     local = await trio.to_thread.run_sync(lambda: LocalChain(market.start - LEAD, symbol=SYMBOL, decimals=DECIMALS))
     with TemporaryDirectory(prefix="channels-demo-") as directory:
         players = []
@@ -201,6 +205,8 @@ async def open_stage(market: RecordedMarket) -> AsyncIterator[Stage]:
             salt=keccak(b"option-channels demo"),
             last_resort=market.start + 365 * DAY,
             challenge_period=DAY,
+            engine=await trio.to_thread.run_sync(lambda: local.engine) if margined else ZERO_ADDRESS,
+            cure_period=HOUR if margined else HOUR // 2,
         )
         async with trio.open_nursery() as nursery:
             stage = Stage(local, market, (alice, bob), terms, nursery, (0, 0))

@@ -14,6 +14,7 @@ the printed legs and prices; exit status 0 only if it equals what was paid, to t
 SCENARIOS = {
     "dispute": "bob cheats with an old state, alice's node answers, the contract settles (default)",
     "cooperative": "both sign a close, and are paid at once",
+    "margin-call": "prices crash (synthetic), bob is silent, alice's node calls margin and closes bob out",
     "no-show": "bob never signs anything, alice leaves with its deposit",
 }
 
