@@ -166,7 +166,7 @@ class Watcher:
             # Sending waits for whatever this account sent earlier, and an approval of nothing is harmless.
             mined = (await node.send(node.chain.approve(channel.terms.token, 0))).block
         now = await node.margins.top_up(seat, mined)
-        if now is None or now.is_decided is not duty.is_decided:
+        if now is None:
             return
         if not now.is_decided:
             node.act(seat, e.TopUpWanted(now.amount, now.total, now.deadline))

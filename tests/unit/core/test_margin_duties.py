@@ -141,6 +141,15 @@ def test_nobody_is_closed_out_on_a_state_that_a_better_one_replaced(world: Joine
     assert d.margin_view(newer, called(newer, now=NOW + CURE), ORDERS).pursuit is None
 
 
+def test_nobody_is_closed_out_for_a_breach_that_is_not_in_the_registered_state() -> None:
+    world = Joined()
+    world.fund(10_000, 10_000)
+    world.confirm(f.RegisteredSeen(world.agreed.state, 0))
+    world.propose(world.alice, world.trade([SHORT], premium=-400))
+    view = judged(world.bob, called(world.bob.channel, now=NOW + CURE))
+    assert view.is_breach(Party.ZERO) and view.pursuit is None
+
+
 def test_an_expired_leg_gets_its_price_before_the_close_out(world: Joined) -> None:
     channel = world.bob.channel
     late = called(channel, 3_500, now=EXPIRY + 1, cure_deadlines=(EXPIRY - 60, 0))
@@ -258,6 +267,9 @@ def test_cash_is_what_is_left_after_the_withdrawals_that_a_registration_pays(wor
     seen = look(world.bob.channel)
     assert d.cash_at(state, seen) == (7_400 * UNIT, 9_600 * UNIT)
     assert d.cash_at(state, replace(seen, paid=(3_000 * UNIT, 0))) == (7_400 * UNIT, 9_600 * UNIT)
+    # Both withdraw more than there is: party 0 first, party 1 what is left.
+    both = replace(state, withdrawals=(15_000 * UNIT, 8_000 * UNIT), balances=(-5_000 * UNIT, 2_000 * UNIT))
+    assert d.cash_at(both, seen) == (-5_000 * UNIT, 5_000 * UNIT)
     # A deposit that a reorg took away is a debt, and until it is back nothing is paid.
     gone = replace(seen, deposits=(9_000 * UNIT, 10_000 * UNIT))
     assert d.cash_at(state, gone) == (9_400 * UNIT, 9_600 * UNIT)
