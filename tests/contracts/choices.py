@@ -8,6 +8,8 @@ from tests.contracts.margins import FICKLE, NONE, SHIPPED
 from tests.contracts.shelf import FIRST, SANE, SECOND
 
 seats = st.sampled_from((0, 1, 1, 2))
+desks = st.sampled_from((0, 0, 0, 1, 2, 2))
+"""Seats for margin stories: a close-out ends a channel, and SYBIL has more to say than that."""
 parties = st.integers(0, 1)
 recency = st.sampled_from((0, 0, 0, 1, 2, 4))
 people = st.sampled_from((0, 1, 2, 3, None, None))

@@ -113,10 +113,10 @@ class Machine(MarginRules):
     @rule(
         version=st.integers(-1, 3),
         intent=st.sampled_from((OPERATE, OPERATE, OPERATE, REOPEN, CLOSE, CLOSE, 3)),
-        until=st.sampled_from((None, None, None, -1, 0, 1, HOUR)),
+        until=st.sampled_from((None, None, None, -1, 1, HOUR, HOUR)),
         book=st.sampled_from((*SANE, *MAD, *MAD)),
         fault=st.sampled_from((None, None, 1, LIMIT)),
-        then=st.sampled_from(("", "checkpoint", "checkpoint", "challenge", "close")),
+        then=st.sampled_from(("checkpoint", "checkpoint", "checkpoint", "challenge", "close")),
     )
     def sign_anything(
         self, version: int, intent: int, until: int | None, book: bytes, fault: int | None, then: str

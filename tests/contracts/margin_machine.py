@@ -7,6 +7,7 @@ from tests.contracts.choices import (
     ages,
     books,
     callers,
+    desks,
     lies,
     moments,
     parties,
@@ -14,7 +15,6 @@ from tests.contracts.choices import (
     prices,
     recency,
     rows,
-    seats,
     spots,
 )
 from tests.contracts.duel import CURE, UNIT, Duel, Seat
@@ -32,7 +32,7 @@ class MarginRules(RuleBasedStateMachine):
 
     # ── deeds out of the blue ──
 
-    @rule(index=seats, which=st.none() | recency, party=parties, who=callers, spot=st.none() | spots, how=rows)
+    @rule(index=desks, which=st.none() | recency, party=parties, who=callers, spot=st.none() | spots, how=rows)
     def margin_call(self, index: int, which: int | None, party: int, who: str, spot: int | None, how: str) -> None:
         """Call on the registered state, or on any that was ever signed, at a new spot or at a stale one."""
         seat = self.play.seat(index)
@@ -46,7 +46,7 @@ class MarginRules(RuleBasedStateMachine):
             if known:
                 self.play.call("margin_call", seat, state, self.play.weaker(seat, state, party), who, how)
 
-    @rule(index=seats, party=st.integers(0, 2), who=people, spot=st.none() | spots, beyond=st.integers(-1, 1))
+    @rule(index=desks, party=st.integers(0, 2), who=people, spot=st.none() | spots, beyond=st.integers(-1, 1))
     def cure(self, index: int, party: int, who: int | None, spot: int | None, beyond: int) -> None:
         """Cure a call that is pending, or be a unit short of it; or claim that a party is compliant, whoever it is."""
         seat = self.play.seat(index)
@@ -59,7 +59,7 @@ class MarginRules(RuleBasedStateMachine):
             self.play.top_up(seat, called, beyond)
             self.play.cure(seat, called, who, f"cured {beyond:+}")
 
-    @rule(index=seats, party=parties, who=callers, spot=st.none() | spots, how=rows)
+    @rule(index=desks, party=parties, who=callers, spot=st.none() | spots, how=rows)
     def liquidate(self, index: int, party: int, who: str, spot: int | None, how: str) -> None:
         """Close a party out: one whose call is pending when it may be done, or one that was never called."""
         seat = self.play.seat(index)
@@ -77,7 +77,7 @@ class MarginRules(RuleBasedStateMachine):
     # ── stories ──
 
     @rule(
-        index=seats,
+        index=desks,
         party=parties,
         book=books,
         when=moments,
@@ -124,7 +124,7 @@ class MarginRules(RuleBasedStateMachine):
         self.play.liquidate(seat, called, who, name=f"close_out {until} {offset:+}")
 
     @rule(
-        index=seats,
+        index=desks,
         party=parties,
         book=books,
         spot=spots,
@@ -158,7 +158,7 @@ class MarginRules(RuleBasedStateMachine):
         self.play.liquidate(seat, called, "signer", name=f"reveal {offset:+}")
 
     @rule(
-        index=seats,
+        index=desks,
         party=parties,
         expiry=st.sampled_from((FIRST, FIRST, SECOND)),
         before=st.sampled_from((CURE, 2 * CURE, 6 * CURE)),
@@ -194,7 +194,7 @@ class MarginRules(RuleBasedStateMachine):
         self.play.liquidate(seat, called, "signer", name=f"late {until} {offset:+}")
 
     @rule(
-        index=seats,
+        index=desks,
         party=parties,
         stale=recency,
         spot=spots,

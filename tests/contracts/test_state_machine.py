@@ -21,7 +21,7 @@ from tests.contracts.verdicts import LawBroken
 pytestmark = pytest.mark.xdist_group("one campaign")
 """All proofs are read off one campaign, which one worker runs."""
 
-CI_SEED, EXAMPLES, STEPS = 1, 600, 32
+CI_SEED, EXAMPLES, STEPS = 2, 600, 32
 
 STORIES = {"call", "recall", "reveal", "cured", "close_out", "late", "top-up"}
 """What the margin rules do on the way."""
