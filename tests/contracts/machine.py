@@ -221,7 +221,7 @@ class Machine(MarginRules):
         how=st.sampled_from(("high s", "short", "v", "swapped", "one-sided", "garbage", "elsewhere")),
     )
     def forge(self, index: int, function: str, how: str) -> None:
-        """A fresh state, with signatures that must not pass."""
+        """A fresh state, with signatures that must not pass; and one with both, which gives more than there is."""
         seat = self.play.seat(index)
         state = self.play.moved(seat, "pay", 0, 1, 0)
         first, second = self.duel.sign(seat, state)
@@ -236,6 +236,8 @@ class Machine(MarginRules):
             "elsewhere": (other, (first, second)),
         }[how]
         self.duel.act(f"forge {how}", function, target, state, *sigs, sender=target.terms.signers[0])
+        more = replace(state, balance1=state.balance1 + 1)
+        self.duel.act("forge money", function, seat, more, *self.duel.sign(seat, more), sender=seat.terms.signers[0])
 
     # ── prices ──
 
