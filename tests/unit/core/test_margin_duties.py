@@ -11,8 +11,8 @@ from channels.core import events as e, facts as f, margin_duties as d, notices a
 from channels.core.channel import Channel
 from channels.core.machine import step
 from channels.core.views import FixPrice
-from channels.errors import CalledForMargin
-from channels.model import Close, Leg, Party
+from channels.errors import CalledForMargin, IntentInvalid
+from channels.model import Close, Leg, Party, Reopen
 from channels.risk import margin
 from channels.risk.close_out import witness
 from channels.units import WAD
@@ -231,6 +231,17 @@ def test_a_called_party_gets_no_signature_under_what_leaves_it_below(world: Join
     assert [note.code for note in refused] == [CalledForMargin.code]
     world.propose(world.alice, world.trade([NINE], premium=8_110))
     assert world.agreed.book.legs == (Leg.call(ETH, EXPIRY, 2400, quantity=-1),)
+
+
+def test_no_reopen_is_signed_while_our_call_stands(world: Joined) -> None:
+    world.confirm(f.RegisteredSeen(world.agreed.state, NOW + 3 * HOUR))
+    world.confirm(f.CalledSeen(Party.ZERO, NOW + CURE, 5, 0))
+    reopen = Reopen((0, 0), NOW + HOUR)
+    world.propose(world.alice, reopen)
+    assert [note.code for note in world.bob.notices if isinstance(note, n.WeRefused)] == [IntentInvalid.code]
+    world.turn_to(world.bob)
+    with pytest.raises(IntentInvalid, match="a margin call on the peer stands"):
+        world.propose(world.bob, reopen)
 
 
 def test_a_lapsed_call_forbids_nothing(world: Joined) -> None:
