@@ -48,7 +48,7 @@ from .apply import apply
 from .channel import Channel
 from .monitor import margins, standings
 from .phases import Phase
-from .views import margin_call_times
+from .views import is_called
 
 MAX_SKIP = 2**16
 """A regular version skips no further than this, so that nobody uses up the version space."""
@@ -226,7 +226,7 @@ def _check_settlement(channel: Channel, settle: SettleExpiry) -> None:
 def _check_intent(channel: Channel, operation: Close | Reopen, now: int) -> None:
     if not now < operation.valid_until <= now + MAX_VALIDITY:
         raise IntentInvalid(f"valid until {operation.valid_until}, allowed {now + 1} to {now + MAX_VALIDITY}")
-    if isinstance(operation, Reopen) and _is_called(channel, channel.me.other):
+    if isinstance(operation, Reopen) and is_called(channel, channel.me.other):
         raise IntentInvalid("a margin call on the peer stands, and a REOPEN would end it")
     if isinstance(operation, Reopen) and operation.payments != channel.chain.paid:
         raise IntentInvalid(f"it folds in payments {operation.payments}, confirmed are {channel.chain.paid}")
@@ -243,16 +243,8 @@ def _check_payout(channel: Channel, close: State) -> None:
 
 def _check_called(channel: Channel, state: State, book: Book, party: Party) -> None:
     """A newer state disarms a margin call, so a called peer gets one only where it answers the call."""
-    if _is_called(channel, party) and not verdicts(channel, state, book)[party].covers_maintenance:
+    if is_called(channel, party) and not verdicts(channel, state, book)[party].covers_maintenance:
         raise CalledForMargin(party, channel.chain.calls[party].deadline)
-
-
-def _is_called(channel: Channel, party: Party) -> bool:
-    """Whether a confirmed margin call of the party is armed and has not lapsed."""
-    if not channel.chain.calls[party].is_armed:
-        return False
-    times = margin_call_times(channel, party)
-    return times is not None and times.stands
 
 
 def _check_close_out(

@@ -162,6 +162,14 @@ def margin_call_times(channel: Channel, party: Party) -> CallTimes | None:
     return call_times(channel.chain.calls[party], channel.terms, final[1], channel.chain.time) if final else None
 
 
+def is_called(channel: Channel, party: Party) -> bool:
+    """Return whether a confirmed margin call of the party is armed and has not lapsed."""
+    if not channel.chain.calls[party].is_armed:
+        return False
+    times = margin_call_times(channel, party)
+    return times is not None and times.stands
+
+
 def is_below_maintenance(channel: Channel, party: Party) -> bool:
     """Return whether a party's equity is below its maintenance margin in the agreed state, at its marks."""
     return not agreed_standings(channel)[party].covers_maintenance

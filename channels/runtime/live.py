@@ -235,10 +235,11 @@ class LiveChannel:
         """Get operations agreed, as one new state; return its confirmation.
 
         Waits for the turn, and for the peer's answer. Raises the rule it breaks (MarginShortfall names what is lacking)
-        before anything is signed, ProposalRejected with the peer's reason, or PeerUnresponsive: then the proposal
-        stays half-signed and the peer may still complete it.
+        before anything is signed, MarginCallStands, ProposalRejected with the peer's reason, or PeerUnresponsive: then
+        the proposal stays half-signed and the peer may still complete it.
         """
         async with self._proposing:
+            self._check_call(operations)
             self._node.act(self._seat, e.TurnNeeded())
             try:
                 await self._take_turn()
@@ -379,10 +380,15 @@ class LiveChannel:
             await self._take_turn()
 
     def _propose_now(self, operations: tuple[Operation, ...]) -> int:
-        if self.peer_is_called and not any(isinstance(op, Close | CloseOut | Reopen) for op in operations):
-            raise MarginCallStands("propose")
+        self._check_call(operations)
         self._node.submit(self._seat, self._seat.propose(operations, self._node.random(32), self._node.now()))
         return self.state.signed
+
+    def _check_call(self, operations: tuple[Operation, ...]) -> None:
+        """Raise MarginCallStands where this would be a state that a called peer could reveal."""
+        called = self.peer_is_called or views.is_called(self.state, self.state.me.other)
+        if called and not any(isinstance(op, Close | CloseOut | Reopen) for op in operations):
+            raise MarginCallStands("propose")
 
     async def _answer_to(self, version: int) -> Confirmation:
         with trio.move_on_after(self._node.config.reply_timeout):

@@ -46,6 +46,8 @@ class Watcher:
         self._busy: set[tuple[bytes, str]] = set()
         self._refused: dict[tuple[bytes, str], tuple[d.MarginDuty, Block | None]] = {}
         """The last step about margin that the contract refused, and at which block."""
+        self._not_sent: set[ChannelId] = set()
+        """Channels whose decided top-up is known not to be on its way: it was refused before it left."""
         self._asked: dict[ChannelId, tuple[tuple[Operation, ...], float, float]] = {}
         """What the peer was last asked to agree, and until when it is not asked the same again."""
 
@@ -162,7 +164,7 @@ class Watcher:
     async def _top_up(self, seat: Seat, duty: d.TopUp) -> None:
         """Deposit once: what was journalled before and is not there may be on its way, from before a crash."""
         node, channel, mined = self._node, seat.channel, 0
-        if duty.is_decided:
+        if duty.is_decided and channel.id not in self._not_sent:
             # Sending waits for whatever this account sent earlier, and an approval of nothing is harmless.
             mined = (await node.send(node.chain.approve(channel.terms.token, 0))).block
         now = await node.margins.top_up(seat, mined)
@@ -171,7 +173,12 @@ class Watcher:
         if not now.is_decided:
             node.act(seat, e.TopUpWanted(now.amount, now.total, now.deadline))
             await node.driver.flush()
-        receipt = await node.send(node.chain.deposit(channel.terms, channel.me, now.amount))
+        self._not_sent.discard(channel.id)
+        try:
+            receipt = await node.send(node.chain.deposit(channel.terms, channel.me, now.amount))
+        except (TransactionReverted, InsufficientFunds):
+            self._not_sent.add(channel.id)
+            raise
         log.info("topped up by %d in block %d", now.amount, receipt.block)
 
     def _call_for(self, seat: Seat, duty: views.Duty | d.MarginStep) -> Call | None:

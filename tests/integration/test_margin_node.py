@@ -411,6 +411,27 @@ async def test_a_top_up_that_a_crash_interrupted_is_paid_once(was_mined: bool) -
         assert channel.state.topped_up == amount
 
 
+async def test_a_top_up_that_the_token_refuses_is_tried_again_and_costs_nothing_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with short(alice={"top_up_limit": RICH}, bob=HASTY) as pair:
+        chain = pair.alice.node.chain
+        deposit = chain.deposit
+        monkeypatch.setattr(chain, "deposit", lambda terms, party, amount: deposit(terms, party, 0))
+        spot(pair, 3_300)
+        paid = await told(pair.alice, n.ToppingUp)
+        for _ in range(3):
+            pair.local.mine()
+            await looked()
+        await mined(pair, approve=2, deposit=2)
+        monkeypatch.setattr(chain, "deposit", deposit)
+        pair.local.mine()
+        await cured(pair)
+        await mined(pair, approve=3, deposit=3, cure=1)
+        assert heard(pair.alice, n.ToppingUp) == [paid]
+        assert pair.alice.channel.state.topped_up == paid.amount
+
+
 # Releasing
 
 
