@@ -83,6 +83,24 @@ def test_03_both_sides_hold_the_same_state_and_persist_before_they_speak() -> No
     assert not done.stderr
 
 
+def test_05_a_peer_that_cannot_pay_is_called_and_closed_out() -> None:
+    done = run("examples/05_margin_call.py")
+    assert done.returncode == 0, done.stderr
+    story = [line.split()[0] for line in done.stdout.splitlines()]
+    assert story == ["agreed", "alice", "alice", "alice", "alice", "paid"]
+    told = done.stdout
+    equity, maintenance = (
+        float(x.replace(",", "")) for x in re.findall(r"equity ([\d,.]+), .* margin ([\d,.]+):", told)[0]
+    )
+    assert equity < maintenance
+    value, charge = (float(x.replace(",", "")) for x in re.findall(r"value ([\d,.]+), charge ([\d,.]+)", told)[0])
+    paid = [float(x.replace(",", "")) for x in re.findall(r"(?:alice|mallory) ([\d,.]+)(?:,|$)", told.splitlines()[-1])]
+    # She paid 400 for the calls, and is paid what they are worth and what replacing them costs.
+    assert paid[0] == pytest.approx(10_000 - 400 + value + charge, abs=0.02)
+    assert sum(paid) == pytest.approx(20_000, abs=0.01)
+    assert not done.stderr
+
+
 def test_the_sans_io_layer_needs_neither_trio_nor_web3() -> None:
     script = "import runpy, sys; runpy.run_path('examples/03_sans_io.py'); print(*{'trio', 'web3'} & set(sys.modules))"
     done = run("-c", script)

@@ -226,7 +226,7 @@ async def test_a_called_node_shows_a_newer_state_and_nothing_else_is_signed_for_
         with pytest.raises(ProposalRejected, match="margin: called"):
             await alice.mark()
         await alice.propose(alice.trade([SHORT.times(-1)], premium=9_010))
-        await pair.until(lambda: pair.bob.channel.state.chain.version == alice.version)
+        await pair.until(lambda: all(side.channel.state.chain.version == alice.version for side in pair.sides))
         for side in pair.sides:
             assert not side.channel.state.chain.calls[0].is_armed
         await mined(pair, checkpoint=1)
