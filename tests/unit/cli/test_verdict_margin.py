@@ -47,9 +47,8 @@ def test_it_is_the_librarys_close_out_to_the_unit(book: Book, spot: int, later: 
     values, charges = close_out(book, 6, t=NOW + later, spots={ETH: spot * WAD})
     closed = ClosedOut(party, agreed(book), NOW + later, spot * WAD, values[0], charges[party])
     paid = charges[party] if party is Party.ONE else -charges[party]
-    assert abs(mark.gained(closed) - (values[0] + paid)) <= 1, (
-        "where a figure lies on a unit, the last digit may differ"
-    )
+    # Five figures are rounded; deep in the wings each may lie within the library's 1e-17 of a whole unit.
+    assert abs(mark.gained(closed) - (values[0] + paid)) <= 5
 
 
 @pytest.mark.parametrize(
