@@ -70,6 +70,15 @@ def test_one_call_by_hand() -> None:
     assert show(int(priced.worth.scaleb(18)), 18).startswith("-197.41")
 
 
+def test_gamma_is_bounded_in_the_last_minute() -> None:
+    call = Leg.call(ETH, EXPIRY, 2_300, quantity=-10)
+    book = Book.of((call,), Marks.at(NOW, spots={ETH: 2_300}, vols={call: "0.6"}), bytes(32))
+    time, spot = EXPIRY - 60, 2_300 * WAD
+    values, charges = close_out(book, 6, t=time, spots={ETH: spot})
+    closed = ClosedOut(Party.ZERO, agreed(book), time, spot, values[0], charges[0])
+    assert abs(mark.gained(closed) - (values[0] - charges[0])) <= 1
+
+
 def test_it_imports_nothing_of_the_library() -> None:
     loads = (
         "import runpy, sys; runpy.run_path(sys.argv[1]); assert not any(n.startswith('channels') for n in sys.modules)"
