@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 
+from channels.chain.port import Call, Receipt
 from channels.core import notices as n, records as r
 from channels.core.margin_calls import NO_CALL
 from channels.core.phases import Phase
@@ -389,16 +390,26 @@ async def test_a_node_that_crashed_after_its_call_executes_it_against_a_peer_tha
         await mined(pair, margin_call=1, liquidate=1)
 
 
-@pytest.mark.parametrize("was_mined", [False, True])
-async def test_a_top_up_that_a_crash_interrupted_is_paid_once(was_mined: bool) -> None:
-    """The journal says that it was decided; the chain, whether it was done."""
+@pytest.mark.parametrize("fate", ["never sent", "in the pool", "mined"])
+async def test_a_top_up_that_a_crash_interrupted_is_paid_once(fate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal says that it was decided; only the chain knows whether it was done, or is about to be."""
     stores, amount = (MemoryStore(), MemoryStore()), 5_500 * UNIT
     async with short(bob=HASTY, stores=stores) as pair:
         spot(pair, 3_300)
         await called(pair)
-        if was_mined:
+        if fate == "mined":
             pair.alice.node.config = replace(pair.alice.node.config, answer=False)
             await pair.alice.channel.deposit(5_500)
+    chain = pair.alice.chain
+    send, pool = chain.send, [chain.deposit(pair.terms, Party.ZERO, amount)] if fate == "in the pool" else []
+
+    def after_the_pool(call: Call) -> Receipt:
+        while pool:
+            send(pool.pop())
+        made: Receipt = send(call)
+        return made
+
+    monkeypatch.setattr(chain, "send", after_the_pool)
     total = 10_000 * UNIT + amount
     stores[0].append(pair.alice.channel.id, [r.TopUpDecided(amount, total)])
     async with alone(pair, roles.alice, stores[0], top_up_limit=amount) as node:
