@@ -7,7 +7,7 @@ that both sides sign (party 0's view) are built here and nowhere else.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -238,11 +238,19 @@ class LiveChannel:
         before anything is signed, MarginCallStands, ProposalRejected with the peer's reason, or PeerUnresponsive: then
         the proposal stays half-signed and the peer may still complete it.
         """
+        return await self._agree(lambda: operations)
+
+    async def _agree(self, build: Callable[[], tuple[Operation, ...]]) -> Confirmation:
+        """Get agreed what `build` returns once it is our turn: what follows from the state must follow from the newest.
+
+        While we wait for the turn the peer may trade, and the clock runs on.
+        """
         async with self._proposing:
             self._check_call(operations)
             self._node.act(self._seat, e.TurnNeeded())
             try:
                 await self._take_turn()
+                operations = build()
                 if any(isinstance(op, Trade | Withdraw | CloseOut) for op in operations):
                     await self._supersede()
                 version = self._propose_now(operations)
@@ -252,8 +260,11 @@ class LiveChannel:
 
     async def mark(self, marks: Marks | None = None) -> Confirmation:
         """Get new marks agreed: the node's market's, or those given."""
+        return await self._agree(lambda: (self._marked(marks),))
+
+    def _marked(self, marks: Marks | None = None) -> Mark:
         legs = self.state.book.legs
-        return await self.propose(Mark((marks or self._node.marks(legs)).covering(legs) if legs else NO_MARKS))
+        return Mark((marks or self._node.marks(legs)).covering(legs) if legs else NO_MARKS)
 
     async def withdraw(self, amount: Human) -> Confirmation:
         """Get a withdrawal of ours agreed, in tokens; the node then registers it and the adjudicator pays."""
@@ -271,13 +282,14 @@ class LiveChannel:
         `transfer` tokens, paid by us, replace all legs; by default their value at the agreed marks, rounded down for
         us. Raises like `propose`.
         """
-        if transfer is None:
-            units = -self.margin.value
-        else:
-            units = token_amount(transfer, self.state.terms.decimals)
-        party0 = units if self.state.me is Party.ZERO else -units
-        valid_until = self._node.now() + self._node.config.close_validity
-        await self.propose(Close(party0, valid_until))
+        given = None if transfer is None else token_amount(transfer, self.state.terms.decimals)
+
+        def closing() -> tuple[Operation, ...]:
+            units = -self.margin.value if given is None else given
+            party0 = units if self.state.me is Party.ZERO else -units
+            return (Close(party0, self._node.now() + self._node.config.close_validity),)
+
+        valid_until = (await self._agree(closing)).agreed.state.valid_until
         while self.state.chain.payouts is None:
             if self.state.chain.time > valid_until:
                 raise NotPermitted("close", "expired", "the agreed close was not mined in time: close again")
@@ -290,12 +302,16 @@ class LiveChannel:
         Facts that are due are agreed with it: deposits, payments, settled expiries. Marks default to the node's
         market's at this moment, without a market to the agreed ones. The channel stays open. Raises like `propose`.
         """
-        due = views.housekeeping(self.state)
-        settled = {(op.underlying, op.expiry) for op in due if isinstance(op, SettleExpiry)}
-        legs = tuple(leg for leg in self.state.book.legs if leg.key[:2] not in settled)
-        fresh = (marks or self._node.market(legs, self._node.now())) if legs else None
-        mark = (Mark(fresh.covering(legs)),) if fresh else ()
-        return await self.propose(*due, *mark, CloseOut(self.state.me if payer is None else payer))
+
+        def closing_out() -> tuple[Operation, ...]:
+            due = views.housekeeping(self.state)
+            settled = {(op.underlying, op.expiry) for op in due if isinstance(op, SettleExpiry)}
+            legs = tuple(leg for leg in self.state.book.legs if leg.key[:2] not in settled)
+            fresh = (marks or self._node.market(legs, self._node.now())) if legs else None
+            mark = (Mark(fresh.covering(legs)),) if fresh else ()
+            return *due, *mark, CloseOut(self.state.me if payer is None else payer)
+
+        return await self._agree(closing_out)
 
     def call_collateral(self) -> int:
         """Ask the peer for the collateral it lacks at the agreed marks; return the amount in token units.
@@ -310,7 +326,9 @@ class LiveChannel:
 
     async def reopen(self) -> Confirmation:
         """Agree to end the dispute and go on; the node registers it."""
-        return await self.propose(Reopen(self.state.chain.paid, self._node.now() + self._node.config.close_validity))
+        return await self._agree(
+            lambda: (Reopen(self.state.chain.paid, self._node.now() + self._node.config.close_validity),)
+        )
 
     async def challenge(self) -> int:
         """Open a dispute on-chain with the newest agreed state, or with none; return the block it was mined in."""
@@ -374,8 +392,7 @@ class LiveChannel:
         try:
             rules.check_exclusive(self.state)
         except OutstandingProposal:
-            legs = self.state.book.legs
-            version = self._propose_now((Mark(self._node.marks(legs).covering(legs) if legs else NO_MARKS),))
+            version = self._propose_now((self._marked(),))
             await self._answer_to(version)
             await self._take_turn()
 

@@ -1,0 +1,314 @@
+"""A run: two or three machines, a chain, a network and the weather of one seed, from opening to the last law.
+
+`run(seed)` first lets the owners work while things fail, then heals everything, waits until all is quiet, has every
+owner agree one more mark, and checks the laws. Time is virtual: it jumps to the next thing that happens.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from random import Random
+
+import trio
+import trio.testing
+
+from channels.core.phases import Phase
+from channels.model import Agreed, ChannelId, Intent, Terms, keccak
+from channels.risk.policy import MarginPolicy, Scenario, VolShock
+from channels.runtime.live import LiveChannel
+from channels.runtime.node import Node
+from channels.units import WAD
+from tests.roles import DAY, ETH, NOW, TERMS, Role, alice, bob, trent
+
+from . import laws
+from .chain import BLOCK, Chain, deployment_of
+from .faults import Faults
+from .history import History, LawBroken
+from .machine import HERE, Machine, simulated_trio
+from .network import End, Network
+from .owner import Owner, series
+
+POLICY = MarginPolicy(
+    scenarios=tuple(Scenario(WAD * spot // 100, shock) for spot in (82, 118) for shock in (VolShock.DOWN, VolShock.UP))
+)
+"""A grid of four rows: margin is exact on both sides whatever the grid, and a run should spend its time elsewhere."""
+CHALLENGE = 600
+PATIENCE = 90.0
+"""Virtual seconds in which a healed network must come to rest, and an owner must get an answer."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to. `broken` names the law that does not hold; None where all do."""
+
+    seed: int
+    broken: str | None
+    fired: Counter[str]
+    messages: Counter[str]
+    operations: Counter[str]
+    lines: tuple[str, ...]
+    seconds: float
+    """Virtual."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that happened, in order: equal for equal runs."""
+        return sha256("\n".join(self.lines).encode()).hexdigest()[:16]
+
+
+class World:
+    """Everything that one seed decides."""
+
+    def __init__(self, seed: int, tell: Callable[[str], None] | None = None) -> None:
+        rng = Random(seed)
+        self.faults = Faults.draw(rng)
+        self.deployment = deployment_of(b"simulated")
+        self.history = History(self.deployment, tell=tell)
+        self.policy = POLICY
+        self.chain = Chain(self.faults, self.deployment, NOW)
+        self.chain.on_show = lambda agreed: self.guard(self.history.shown, agreed)
+        self.network = Network(self.faults)
+        self.network.made = self._connected
+        self.healed = self.over = False
+        self.broken: str | None = None
+        self.pause = rng.choice([1.0, 4.0, 12.0])
+        self.work_time = rng.choice([10.0, 16.0, 32.0])
+        self.ends = rng.random() < 0.25
+        """Whether owners close and challenge, too."""
+        first = NOW + (int(self.work_time / 2) if rng.random() < 0.15 else 7 * DAY)
+        self.series = series(first, NOW + 21 * DAY)
+        self.chain.prices[(ETH, first)] = 2_350 * WAD
+        self.spot = "2300"
+        roles = [alice, bob] if rng.random() < 0.85 else [alice, bob, trent]
+        self.machines = [Machine(self, role, 9_000 + place) for place, role in enumerate(roles)]
+        self.sample = replace(TERMS, policy=POLICY.hash, challenge_period=CHALLENGE, cure_period=300)
+        self.wanted: dict[ChannelId, tuple[Terms, tuple[Machine, Machine]]] = {}
+        for one, other in zip(self.machines, self.machines[1:], strict=False):
+            self._plan(one, other)
+        self.scope = trio.CancelScope()
+
+    def _plan(self, one: Machine, other: Machine) -> None:
+        """Two neighbours want a channel; either may be the one who asks, either or both may dial."""
+        pair = (one, other) if one.role.address < other.role.address else (other, one)
+        roles = [machine.role for machine in pair]
+        terms = replace(
+            self.sample,
+            signers=(roles[0].address, roles[1].address),
+            owners=(roles[0].owner, roles[1].owner),
+            salt=keccak(one.name.encode()),
+        )
+        asks = pair if self.faults.rng.random() < 0.5 else (pair[1], pair[0])
+        self.wanted[terms.channel_id(self.deployment)] = (terms, asks)
+        asks[0].dials.append(asks[1])
+        if self.faults.both_dial:
+            asks[1].dials.append(asks[0])
+            self.faults.fired["both dial"] += 1
+
+    # What machines tell
+
+    def guard(self, check: Callable[..., None], *arguments: object) -> None:
+        """Write into the history; the first broken law ends the run."""
+        self.history.clock = trio.current_time()
+        try:
+            check(*arguments)
+        except LawBroken as broken:
+            self.fail(str(broken))
+
+    def fail(self, law: str) -> None:
+        """End the run: this law does not hold."""
+        if self.broken is None and not self.over:
+            self.broken = law
+            self.note(f"BROKEN  {law}")
+            self.scope.cancel()
+
+    def note(self, line: str) -> None:
+        self.history.clock = trio.current_time()
+        self.history.note(line)
+
+    def _connected(self, end: End) -> None:
+        machine = next(machine for machine in self.machines if machine.name == end.owner)
+        end.boundary = machine.boundary
+        end.tap = lambda data: self.guard(self.history.left, end.owner, end.peer, end, data)
+
+    # What owners do
+
+    async def work(self, machine: Machine, node: Node, nursery: trio.Nursery) -> None:
+        """Have an owner work with a node that just came up, channel by channel."""
+        for channel, (terms, (asks, answers)) in self.wanted.items():
+            if machine is asks:
+                nursery.start_soon(self._open, machine, node, channel, terms)
+            elif machine is answers:
+                nursery.start_soon(self._await, machine, node, channel)
+
+    async def _open(self, machine: Machine, node: Node, channel: ChannelId, terms: Terms) -> None:
+        if channel not in node.channels:
+            while node.link_to(self.peer(machine, channel).role.address) is None:
+                await trio.sleep(0.5)
+            await Owner(self, machine, None).attempt("open", lambda: node.open(terms))  # type: ignore[arg-type]
+        await self._await(machine, node, channel)
+
+    async def _await(self, machine: Machine, node: Node, channel: ChannelId) -> None:
+        while channel not in node.channels or not node.channels[channel].state.accepted:
+            await trio.sleep(0.5)
+        await Owner(self, machine, node.channels[channel]).work()
+
+    def peer(self, machine: Machine, channel: ChannelId) -> Machine:
+        one, other = self.wanted[channel][1]
+        return other if machine is one else one
+
+    def live(self, machine: Machine, channel: ChannelId) -> LiveChannel | None:
+        """Return a machine's channel, if it is up and has it."""
+        return machine.node.channels.get(channel) if machine.node else None
+
+    # The weather
+
+    async def _mine(self) -> None:
+        while True:
+            await trio.sleep(BLOCK)
+            self.chain.mine()
+            self.history.time = self.chain.blocks[-1].time
+
+    async def _weather(self) -> None:
+        faults, rng = self.faults, self.faults.rng
+        while not self.healed:
+            await trio.sleep(1.0)
+            if rng.random() < 0.1:
+                self.spot = str(2300 * rng.choice([99, 100, 102, 108, 112]) // 100)
+            for machine in self.machines:
+                if machine.node is None:
+                    continue
+                if faults.crashes and rng.random() < faults.crashes:
+                    if rng.random() < 0.3:
+                        faults.fired["crash at rest"] += 1
+                        machine.crash("at rest")
+                    else:
+                        machine.fuse = rng.randint(1, 12)
+                if faults.strikes(faults.clock_jumps, "clock jump"):
+                    machine.jump = rng.choice([-40, -5, 0, 5, 40])
+            if self.network.connections and faults.strikes(faults.cuts, "cut"):
+                self.network.cut(rng.choice(self.network.connections), rng.choice([0.1, 5.0]))
+            if faults.strikes(faults.partitions, "partition"):
+                one, other = rng.choice([asks for _, asks in self.wanted.values()])
+                self.network.part(one.name, other.name, rng.random() * 20)
+            if faults.strikes(faults.cheats, "stale state shown"):
+                self._cheat()
+
+    def _cheat(self) -> None:
+        """Somebody shows the chain an agreed state, probably an old one."""
+        channel, kept = self.faults.rng.choice(list(self.history.agreed.items()) or [(None, {})])
+        states: list[Agreed] = [record.agreed for record in kept.values()]
+        states = [agreed for agreed in states if agreed.state.intent is Intent.OPERATE]
+        if channel is None or not states:
+            return
+        terms, _ = self.wanted[channel]
+        self.chain.submit(self.chain.challenge(terms, self.faults.rng.choice(states)))
+
+    # A run
+
+    async def main(self) -> None:
+        """Live through it all."""
+        with self.scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._mine)
+                for machine in self.machines:
+                    nursery.start_soon(machine.run)
+                nursery.start_soon(self._weather)
+                await trio.sleep(self.work_time)
+                await self._heal()
+                await self._rest()
+                await laws.one_more_each(self)
+                await self._rest()
+                await laws.journals(self)
+                laws.check(self)
+                self.over = True
+                nursery.cancel_scope.cancel()
+
+    async def _heal(self) -> None:
+        self.note("everything heals")
+        self.healed = True
+        self.faults.heal()
+        self.network.heal()
+        for machine in self.machines:
+            machine.fuse, machine.jump = None, 0
+
+    async def _rest(self) -> None:
+        """Wait until both sides of every channel are connected, have heard the chain out, and nothing is in flight."""
+        with trio.move_on_after(PATIENCE):
+            while not all(self._quiet(channel) for channel in self.wanted):
+                await trio.sleep(1.0)
+        for channel in self.wanted:
+            self.history.clock = trio.current_time()
+            for machine in self.wanted[channel][1]:
+                live = self.live(machine, channel)
+                if live is None:
+                    self.fail(f"a healed network comes to rest: {machine.name} has no channel")
+                elif not self._answered(channel):
+                    self.fail(f"every proposal is answered: {machine.name} waits for {live.waiting_for()}")
+
+    def _answered(self, channel: ChannelId) -> bool:
+        """Whether nothing waits for an answer, and both sides name the same holder of the turn."""
+        sides = [live.state for machine in self.wanted[channel][1] if (live := self.live(machine, channel))]
+        asked = any(side.phase in (Phase.PROPOSED, Phase.OPENING) or side.in_flight for side in sides)
+        return not asked and sides[0].turn == sides[1].turn
+
+    def _quiet(self, channel: ChannelId) -> bool:
+        for machine in self.wanted[channel][1]:
+            live = self.live(machine, channel)
+            if live is None or machine.node is None:
+                return False
+            if machine.node.link_to(self.peer(machine, channel).role.address) is None:
+                return False
+            known, final = live.state.chain, self.chain.final(channel)
+            if (known.deposits, known.paid, known.payouts) != (final.deposits, final.paid, final.payouts):
+                return False
+        return self._answered(channel)
+
+
+class _Complaints(logging.Handler):
+    """The nodes' own log: a bug that they report, or an honest peer that they hang up on, is a broken law."""
+
+    def __init__(self, world: World, verbose: bool) -> None:
+        super().__init__(logging.INFO if verbose else logging.WARNING)
+        self.world, self.verbose = world, verbose
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if self.verbose:
+            self.world.note(f"  log: {text}")
+        if "hanging up" in text or "by a bug" in text:
+            cause = record.exc_info[1] if record.exc_info else ""
+            self.world.fail(f"honest peers get along: {text} {cause!r}")
+
+
+def run(seed: int, tell: Callable[[str], None] | None = None) -> Outcome:
+    """Play one seed; the same seed is the same run. `tell` hears each line of the log as it is written."""
+    from trio._core import _run
+
+    world = World(seed, tell)
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    log, complaints = logging.getLogger("channels"), _Complaints(world, tell is not None)
+    level, spread = log.level, log.propagate
+    log.addHandler(complaints)
+    log.setLevel(complaints.level)
+    log.propagate = False
+    state = _run._r.getstate()
+    _run._r.seed(seed)
+    try:
+        with simulated_trio():
+            trio.run(world.main, clock=clock)
+    finally:
+        _run._r.setstate(state)
+        log.removeHandler(complaints)
+        log.setLevel(level)
+        log.propagate = spread
+    history = world.history
+    return Outcome(
+        seed, world.broken, world.faults.fired, history.messages, history.operations, tuple(history.lines), history.clock
+    )
+
+
+__all__ = ["HERE", "Outcome", "Role", "World", "run"]
