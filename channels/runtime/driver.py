@@ -22,10 +22,10 @@ from ..wire.messages import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Flush:
-    """Marks a place in the queue: `done` is set when everything before it has been carried out."""
+class Then:
+    """Marks a place in the queue: `do` is called when everything before it has been carried out."""
 
-    done: trio.Event
+    do: Callable[[], None]
 
 
 class Driver:
@@ -41,7 +41,7 @@ class Driver:
         notify: Callable[[ChannelId, Notice], None],
     ) -> None:
         self._store, self._send, self._notify = store, send, notify
-        self._queue: deque[tuple[ChannelId, Effect] | Flush] = deque()
+        self._queue: deque[tuple[ChannelId, Effect] | Then] = deque()
         self._wake = trio.Event()
 
     def submit(self, channel: ChannelId, effects: Iterable[Effect]) -> None:
@@ -49,12 +49,16 @@ class Driver:
         self._queue.extend((channel, effect) for effect in effects)
         self._wake.set()
 
+    def then(self, do: Callable[[], None]) -> None:
+        """Call `do` when everything queued so far has been carried out; it must not block."""
+        self._queue.append(Then(do))
+        self._wake.set()
+
     async def flush(self) -> None:
         """Return when everything queued so far has been carried out."""
-        mark = Flush(trio.Event())
-        self._queue.append(mark)
-        self._wake.set()
-        await mark.done.wait()
+        done = trio.Event()
+        self.then(done.set)
+        await done.wait()
 
     async def run(self) -> None:
         """Carry out effects for ever; what is queued when it is cancelled was never said to anybody."""
@@ -64,13 +68,13 @@ class Driver:
             batch, self._queue = self._queue, deque()
             records: dict[ChannelId, list[Record]] = {}
             for item in batch:
-                if not isinstance(item, Flush) and isinstance(item[1], Persist):
+                if not isinstance(item, Then) and isinstance(item[1], Persist):
                     records.setdefault(item[0], []).append(item[1].record)
             if records:
                 await trio.to_thread.run_sync(self._store.append_all, records)
             for item in batch:
-                if isinstance(item, Flush):
-                    item.done.set()
+                if isinstance(item, Then):
+                    item.do()
                 elif isinstance(item[1], Send):
                     self._send(item[0], item[1].message)
                 elif isinstance(item[1], Notify):

@@ -175,6 +175,8 @@ class Node:
                 self._links[peer] = link
                 if former is not None:
                     former.hang_up()
+                # What was decided before this connection is not for it: it begins with what Connected decides.
+                self.driver.then(link.begin)
                 self._touch()
             case OpeningRefused(channel, _, _):
                 self._refusals[channel] = output

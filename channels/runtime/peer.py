@@ -43,14 +43,24 @@ class Link:
         self._stream, self._clock, self._on_output = stream, clock, on_output
         self._outgoing, self._unsent = trio.open_memory_channel[bytes](MAX_UNSENT)
         self._scope = trio.CancelScope()
+        self._begun = False
         self._written = trio.Event()
 
     @property
     def peer(self) -> Address | None:
         return self.session.peer
 
+    def begin(self) -> None:
+        """From now on messages about channels are sent."""
+        self._begun = True
+
     def send(self, message: Message) -> None:
-        """Queue a message; a peer that does not read is cut off, and Resume makes good for what it missed."""
+        """Queue a message; a peer that does not read is cut off, and Resume makes good for what it missed.
+
+        Before `begin` a message is dropped: it was decided on for an earlier connection, and here Resume goes first.
+        """
+        if not self._begun:
+            return
         try:
             self._outgoing.send_nowait(Session.to_bytes(message))
         except (trio.WouldBlock, trio.ClosedResourceError):

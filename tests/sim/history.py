@@ -60,6 +60,7 @@ class History:
     _digests: dict[State, bytes] = field(default_factory=dict)
     _readers: dict[int, FrameReader] = field(default_factory=dict)
     _verified: set[tuple[bytes, bytes, Address]] = field(default_factory=set)
+    _begun: set[tuple[int, ChannelId]] = field(default_factory=set)
     _pinned: list[object] = field(default_factory=list)
     clock: float = 0.0
 
@@ -117,6 +118,7 @@ class History:
             self.messages[type(message).__name__] += 1
             self.note(f"{machine} → {peer}  {_short(message)}")
             self._check_said(machine, message)
+            self._check_first(machine, connection, message)
 
     def _check_said(self, machine: str, message: m.Message) -> None:
         match message:
@@ -137,6 +139,17 @@ class History:
                     raise LawBroken(f"persist, then speak: {machine} passes turn {turn}")
             case m.Fault(code, reason):
                 raise LawBroken(f"honest peers get along: {machine} hangs up with {code}: {reason}")
+
+    def _check_first(self, machine: str, connection: object, message: m.Message) -> None:
+        """On a new connection a channel begins with what heals it: what came before may have been lost."""
+        channel = getattr(message, "channel", None)
+        if isinstance(message, m.Open):
+            channel = message.terms.channel_id(message.deployment)
+        if channel is None or (id(connection), channel) in self._begun:
+            return
+        self._begun.add((id(connection), channel))
+        if not isinstance(message, m.Open | m.OpenAccepted | m.OpenRefused | m.Resume):
+            raise LawBroken(f"a connection begins with Resume: {machine} says {type(message).__name__} first")
 
     def shown(self, agreed: Agreed) -> None:
         """A state was shown to the adjudicator."""

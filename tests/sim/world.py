@@ -221,8 +221,8 @@ class World:
                 await self._heal()
                 await self._rest()
                 await laws.one_more_each(self)
-                await self._rest()
                 await laws.journals(self)
+                await self._rest()
                 laws.check(self)
                 self.over = True
                 nursery.cancel_scope.cancel()
