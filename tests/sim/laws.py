@@ -49,12 +49,12 @@ async def one_more_each(world: World) -> None:
             world.faults.fired["one more mark"] += 1
             refused: ChannelError | None = None
             with trio.move_on_after(PATIENCE) as scope:
-                while True:
+                while live.phase in (Phase.OPEN, Phase.PROPOSED):
                     try:
                         await live.mark()
                         break
                     except ChannelError as failed:
-                        if not _passes(failed):
+                        if live.phase is Phase.OPEN and not _passes(failed):
                             world.fail(f"life goes on: {machine.name}'s mark after healing ends with {failed!r}")
                         refused = failed
                         await trio.sleep(2)

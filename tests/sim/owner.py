@@ -32,7 +32,7 @@ class Owner:
     async def work(self) -> None:
         """Do something every few seconds until the world heals."""
         if not any(self.live.state.chain.deposits):
-            await self.attempt("deposit", lambda: self.live.deposit(10_000))
+            await attempt(self.world, self.machine, "deposit", lambda: self.live.deposit(10_000))
             with trio.move_on_after(self.rng.choice([0, 20, 20])):
                 while not self._funded():
                     await trio.sleep(0.5)
@@ -41,7 +41,7 @@ class Owner:
             if self.world.healed or self.live.phase is Phase.CLOSED:
                 return
             name, act = self._choose()
-            await self.attempt(name, act)
+            await attempt(self.world, self.machine, name, act)
 
     def _funded(self) -> bool:
         state, _ = self.live.state.base
@@ -65,22 +65,23 @@ class Owner:
         return chosen[1], chosen[2]
 
     async def _trade(self) -> None:
-        leg = self.rng.choice(self.world.series).times(self.rng.choice([-3, -1, 1, 1, 2, -60]))
+        leg = self.rng.choice(self.world.series).times(self.rng.choice([-15, -3, -1, 1, 1, 2, -60]))
         await self.live.propose(self.live.trade([leg], self.rng.randint(-20, 20)))
 
-    async def attempt(self, name: str, act: Callable[[], Awaitable[object]]) -> None:
-        """Do something and count how it ended."""
-        fired = self.world.faults.fired
-        self.world.note(f"{self.machine.name} wants: {name}")
-        try:
-            await act()
-        except InvariantBroken:
-            raise
-        except ChannelError as refused:
-            fired[f"{name}: {type(refused).__name__}"] += 1
-            self.world.note(f"{self.machine.name} gets {type(refused).__name__}: {refused}")
-        else:
-            fired[name] += 1
+
+async def attempt(world: World, machine: Machine, name: str, act: Callable[[], Awaitable[object]]) -> None:
+    """Do something and count how it ended."""
+    fired = world.faults.fired
+    world.note(f"{machine.name} wants: {name}")
+    try:
+        await act()
+    except InvariantBroken:
+        raise
+    except ChannelError as refused:
+        fired[f"{name}: {type(refused).__name__}"] += 1
+        world.note(f"{machine.name} gets {type(refused).__name__}: {refused}")
+    else:
+        fired[name] += 1
 
 
 def series(first: int, later: int) -> tuple[Leg, ...]:

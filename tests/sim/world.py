@@ -30,7 +30,7 @@ from .faults import Faults
 from .history import History, LawBroken
 from .machine import HERE, Machine, simulated_trio
 from .network import End, Network
-from .owner import Owner, series
+from .owner import Owner, attempt, series
 
 POLICY = MarginPolicy(
     scenarios=tuple(Scenario(WAD * spot // 100, shock) for spot in (82, 118) for shock in (VolShock.DOWN, VolShock.UP))
@@ -79,7 +79,7 @@ class World:
         self.work_time = rng.choice([10.0, 16.0, 32.0])
         self.ends = rng.random() < 0.25
         """Whether owners close and challenge, too."""
-        first = NOW + (int(self.work_time / 2) if rng.random() < 0.15 else 7 * DAY)
+        first = NOW + (int(self.work_time * 3 / 4) if rng.random() < 0.2 else 7 * DAY)
         self.series = series(first, NOW + 21 * DAY)
         self.chain.prices[(ETH, first)] = 2_350 * WAD
         self.spot = "2300"
@@ -148,7 +148,10 @@ class World:
         if channel not in node.channels:
             while node.link_to(self.peer(machine, channel).role.address) is None:
                 await trio.sleep(0.5)
-            await Owner(self, machine, None).attempt("open", lambda: node.open(terms))  # type: ignore[arg-type]
+            if self.faults.rng.random() < 0.05:
+                worthless = replace(terms, token=machine.role.address)
+                await attempt(self, machine, "open refused", lambda: node.open(worthless))
+            await attempt(self, machine, "open", lambda: node.open(terms))
         await self._await(machine, node, channel)
 
     async def _await(self, machine: Machine, node: Node, channel: ChannelId) -> None:
@@ -221,6 +224,7 @@ class World:
                 await self._heal()
                 await self._rest()
                 await laws.one_more_each(self)
+                await self._let_disputes_end()
                 await laws.journals(self)
                 await self._rest()
                 laws.check(self)
@@ -234,6 +238,14 @@ class World:
         self.network.heal()
         for machine in self.machines:
             machine.fuse, machine.jump = None, 0
+
+    async def _let_disputes_end(self) -> None:
+        """Wait until no dispute's deadline is ahead: then the registered state is final."""
+        deadlines = [self.chain.account(channel).deadline for channel in self.wanted]
+        ahead = max(deadlines, default=0) - self.chain.now
+        if ahead > 0:
+            self.faults.fired["dispute ran out"] += 1
+            await trio.sleep(ahead + 2 * BLOCK)
 
     async def _rest(self) -> None:
         """Wait until both sides of every channel are connected, have heard the chain out, and nothing is in flight."""
