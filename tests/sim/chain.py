@@ -132,7 +132,7 @@ class Chain:
             # The same transactions, in another order; one may be priced out and is not seen again.
             again = [sent for block in gone for sent in block.acts]
             self.faults.rng.shuffle(again)
-            if again and self.faults.strikes(0.3, "transaction lost in a reorg"):
+            if again and self.faults.strikes(0.5, "transaction lost in a reorg"):
                 again.pop()
             self.waiting = again + self.waiting
             for block in gone:
@@ -269,9 +269,7 @@ def _register(account: Account, state: State, deadline: int) -> tuple[Account, l
 
 def _pay_out(account: Account, state: State | None, gain: int) -> tuple[Account, list[f.ChainFact]]:
     """Close and pay by the formula of protocol §3.1; `gain` is the payoff in party 0's view, token units."""
-    balance, known, authorised = (
-        (state.balances[0], state.deposits[0], state.withdrawals[0]) if state else (0, 0, 0)
-    )
+    balance, known, authorised = (state.balances[0], state.deposits[0], state.withdrawals[0]) if state else (0, 0, 0)
     cash = balance + account.deposits[0] - known + authorised - account.paid[0]
     first = min(max(0, cash + gain), account.pot)
     payouts = (first, account.pot - first)

@@ -27,7 +27,9 @@ class PowerCut(Exception):
 class Disk:
     """One machine's disk, which outlives its processes."""
 
-    def __init__(self, faults: Faults, boundary: Callable[[str], bool], keep: Callable[[ChannelId, Record], None]) -> None:
+    def __init__(
+        self, faults: Faults, boundary: Callable[[str], bool], keep: Callable[[ChannelId, Record], None]
+    ) -> None:
         self.faults, self.boundary = faults, boundary
         self.kept: MemoryStore = MemoryStore()
         self.on_durable = keep

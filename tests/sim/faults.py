@@ -63,11 +63,11 @@ class Faults:
             slow_disk=rng.choice([0.0, 0.01, 0.01, 2.0]),
             clock_jumps=some(0.2, 0.05),
             skew=rng.choice([0, 0, 3]),
-            reorgs=some(0.3, 0.05),
-            cheats=some(0.12, 0.05),
+            reorgs=some(0.3, 0.15),
+            cheats=some(0.1, 0.05),
             lag=rng.choice([0, 0, 1, 3]),
             declines=some(0.3, 0.2),
-            forgetful_endpoint=rng.random() < 0.2,
+            forgetful_endpoint=rng.random() < 0.3,
             both_dial=rng.random() < 0.3,
         )
 

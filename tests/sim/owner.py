@@ -32,7 +32,9 @@ class Owner:
     async def work(self) -> None:
         """Do something every few seconds until the world heals."""
         if not any(self.live.state.chain.deposits):
-            await attempt(self.world, self.machine, "deposit", lambda: self.live.deposit(10_000))
+            await attempt(
+                self.world, self.machine, "deposit", lambda: self.live.deposit(self.rng.choice([10_000, 4_000]))
+            )
             with trio.move_on_after(self.rng.choice([0, 20, 20])):
                 while not self._funded():
                     await trio.sleep(0.5)
@@ -65,7 +67,7 @@ class Owner:
         return chosen[1], chosen[2]
 
     async def _trade(self) -> None:
-        leg = self.rng.choice(self.world.series).times(self.rng.choice([-15, -3, -1, 1, 1, 2, -60]))
+        leg = self.rng.choice(self.world.series).times(self.rng.choice([-9, -9, -3, -1, 1, 2, 9, -60]))
         await self.live.propose(self.live.trade([leg], self.rng.randint(-20, 20)))
 
 

@@ -155,13 +155,17 @@ PLANTS = {
         ],
     ),
     "a connection begins with what was left from the last": Plant(
-        "a connection begins with Resume", 100, lambda: [patch.object(peer.Link, "_begun", property(_yes, _never), create=True)]
+        "a connection begins with Resume",
+        100,
+        lambda: [patch.object(peer.Link, "_begun", property(_yes, _never), create=True)],
     ),
     "a second option is signed while the first is out": Plant(
         "policy", 100, lambda: [patch.object(rules, "check_exclusive", _never)]
     ),
     "nobody answers a stale challenge": Plant(
-        "an old state never wins", 300, lambda: [patch.object(computer, "NodeConfig", partial(NodeConfig, answer=False))]
+        "an old state never wins",
+        300,
+        lambda: [patch.object(computer, "NodeConfig", partial(NodeConfig, answer=False))],
     ),
     "a premium goes the wrong way": Plant(
         "money goes where it was agreed to go", 20, lambda: [patch.dict(apply._STEPS, {Trade: _backwards})]

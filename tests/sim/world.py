@@ -22,13 +22,13 @@ from channels.risk.policy import MarginPolicy, Scenario, VolShock
 from channels.runtime.live import LiveChannel
 from channels.runtime.node import Node
 from channels.units import WAD
-from tests.roles import DAY, ETH, NOW, TERMS, Role, alice, bob, trent
+from tests.roles import DAY, ETH, NOW, TERMS, alice, bob, trent
 
 from . import laws
 from .chain import BLOCK, Chain, deployment_of
 from .faults import Faults
 from .history import History, LawBroken
-from .machine import HERE, Machine, simulated_trio
+from .machine import Machine, simulated_trio
 from .network import End, Network
 from .owner import Owner, attempt, series
 
@@ -53,6 +53,14 @@ class Outcome:
     lines: tuple[str, ...]
     seconds: float
     """Virtual."""
+
+    @property
+    def happened(self) -> Counter[str]:
+        """How often each fault, owner's act, message and agreed operation happened."""
+        found = Counter(self.fired)
+        found.update({f"message {name}": times for name, times in self.messages.items()})
+        found.update({f"agreed {name}": times for name, times in self.operations.items()})
+        return found
 
     @property
     def fingerprint(self) -> str:
@@ -285,12 +293,13 @@ class _Complaints(logging.Handler):
 
     def __init__(self, world: World, verbose: bool) -> None:
         super().__init__(logging.INFO if verbose else logging.WARNING)
-        self.world, self.verbose = world, verbose
+        self.world = world
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        if self.verbose:
-            self.world.note(f"  log: {text}")
+        if self.world.history.tell is not None:
+            # Told, not written down: a run is the same whether somebody watches or not.
+            self.world.history.tell(f"{trio.current_time():9.3f}    log: {text}")
         if "hanging up" in text or "by a bug" in text:
             cause = record.exc_info[1] if record.exc_info else ""
             self.world.fail(f"honest peers get along: {text} {cause!r}")
@@ -319,8 +328,11 @@ def run(seed: int, tell: Callable[[str], None] | None = None) -> Outcome:
         log.propagate = spread
     history = world.history
     return Outcome(
-        seed, world.broken, world.faults.fired, history.messages, history.operations, tuple(history.lines), history.clock
+        seed,
+        world.broken,
+        world.faults.fired,
+        history.messages,
+        history.operations,
+        tuple(history.lines),
+        history.clock,
     )
-
-
-__all__ = ["HERE", "Outcome", "Role", "World", "run"]

@@ -1,0 +1,84 @@
+"""Thousands of runs of the simulator in CI, more at night: no seed breaks a law, and everything that can happen did.
+
+A failure prints the seed and the command that replays it. `SIM_SEEDS=100000 pytest -m nightly tests/sim` is the long run.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.sansio import nights
+from tests.sim.__main__ import main
+from tests.sim.faults import CRASHES
+from tests.sim.world import run
+
+CHUNK, CHUNKS = 250, 8
+FAULTS = {
+    *(f"crash {place}" for place in CRASHES), "crash at rest", "cut", "cut with bytes on the way", "half-open",
+    "delayed", "split", "partition", "both dial", "slow disk", "clock jump", "endpoint behind", "blocks read again",
+    "reorg", "transaction lost in a reorg", "stale state shown", "dispute ran out", "deal declined",
+}  # fmt: skip
+ACTS = {"open", "deposit", "trade", "mark", "withdraw", "close-out", "close", "challenge", "one more mark"}
+MESSAGES = {
+    "Greeting", "Hello", "Open", "OpenAccepted", "OpenRefused", "Propose", "Accept", "Reject", "WantTurn", "PassTurn",
+    "Resume", "CollateralCall",
+}  # fmt: skip
+"""All but Fault, which no honest peer ever gets: that is one of the laws."""
+OPERATIONS = {"Trade", "Withdraw", "Mark", "Acknowledge", "SettleExpiry", "CloseOut", "Close"}
+EXPECTED = FAULTS | ACTS | {f"message {name}" for name in MESSAGES} | {f"agreed {name}" for name in OPERATIONS}
+
+
+def played(seeds: range) -> Counter[str]:
+    """Play seeds; fail with the first that breaks a law; return what happened in all."""
+    happened: Counter[str] = Counter()
+    for seed in seeds:
+        outcome = run(seed)
+        if outcome.broken is not None:
+            last = "\n".join(outcome.lines[-25:])
+            pytest.fail(f"{outcome.broken}\n{last}\n\nreplay: python -m tests.sim {seed}", pytrace=False)
+        happened += outcome.happened
+    return happened
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_no_seed_breaks_a_law_and_everything_happened(chunk: int) -> None:
+    happened = played(range(chunk * CHUNK, (chunk + 1) * CHUNK))
+    assert not EXPECTED - happened.keys(), "never happened: the laws were not put to the test"
+
+
+@pytest.mark.nightly
+def test_a_long_night() -> None:
+    first = int(os.environ.get("SIM_FROM", 1_000_000))
+    happened = played(range(first, first + nights("SIM_SEEDS", 100_000)))
+    assert not (EXPECTED | {"agreed Reopen", "reopen"}) - happened.keys()
+
+
+def test_a_seed_is_a_run_whatever_the_process() -> None:
+    """Line by line, in this process twice and in another one that hashes differently."""
+    seeds = (3, 17, 29)
+    here = [run(seed).fingerprint for seed in seeds]
+    assert [run(seed, tell=lambda line: None).fingerprint for seed in seeds] == here
+    assert len(set(here)) == len(seeds)
+    code = f"from tests.sim.world import run; print(*(run(seed).fingerprint for seed in {seeds}))"
+    root = Path(__file__).parents[2]
+    env = {**os.environ, "PYTHONHASHSEED": "4321", "PYTHONPATH": str(root)}
+    there = subprocess.run([sys.executable, "-c", code], cwd=root, env=env, check=True, capture_output=True, text=True)
+    assert there.stdout.split() == here
+
+
+def test_one_command_replays_a_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["5"]) == 0
+    told = capsys.readouterr().out
+    assert "everything heals" in told
+    assert told.splitlines()[-1] == f"seed 5, fingerprint {run(5).fingerprint}: every law holds"
+
+
+def test_a_broken_law_is_told_with_the_command_that_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--plant", "a node speaks before it persists", "--seeds", "1"]) == 1
+    assert "python -m tests.sim 0\n" in capsys.readouterr().out
