@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..errors import TurnOutOfOrder
 from ..model import Agreed
 from ..wire import messages as m
 from . import events as e, notices as n, records as r
@@ -59,10 +58,10 @@ def resume_seen(channel: Channel, event: e.ResumeSeen) -> Step:
     if theirs is not None:
         _compare_agreed(outcome, theirs)
     outcome.channel = note_version(outcome.channel, event.signed)
+    # A lower counter is old news: two connections that were made at once may be read in another order than written.
+    # A peer that really went back finds out by our Resume, whose counter does not follow its own.
     if event.turn > outcome.channel.turn:
         take_turn(outcome, event.turn)
-    elif event.turn < outcome.channel.turn - 1 or (event.turn < outcome.channel.turn and outcome.channel.my_turn):
-        raise TurnOutOfOrder(event.turn, outcome.channel.turn)
     waiting = next((o for o in outcome.channel.outstanding if o.version == outcome.channel.in_flight), None)
     if waiting and outcome.channel.my_turn and outcome.channel.phase is not Phase.CLOSED:
         outcome.send(proposal_message(channel, waiting))

@@ -1,7 +1,7 @@
 """The adjudicator in virtual time: blocks, confirmations, reorganisations, and every endpoint's own view of them.
 
-The rules are those of protocol §3 as far as two nodes without a risk engine use them, said in plain Python. The state is
-copied into each block, so that a reorganisation is a step back to an earlier block and another one from there.
+The rules are those of protocol §3 as far as two nodes without a risk engine use them, said in plain Python. Each block
+holds its own copy of the accounts, so a reorganisation is a step back to an earlier block and another way from there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from .faults import Faults
 
 BLOCK = 3
 """Seconds from block to block."""
-CONFIRMATIONS = 2
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ Rule = Callable[[Account, int], tuple[Account, list[f.ChainFact]]]
 class Act(Call):
     """A call that knows what it does, instead of its ABI encoding."""
 
-    channel: ChannelId = ChannelId(bytes(32))
+    channel: ChannelId = field(kw_only=True)
     rule: Rule = field(default=lambda account, now: (account, []), compare=False)
     shown: Agreed | None = None
 
@@ -103,10 +102,11 @@ class Sent:
 
 
 class Chain:
-    """The one true chain. Only its last `CONFIRMATIONS` blocks may still change."""
+    """The one true chain. Only its last `confirmations` blocks may still change."""
 
     def __init__(self, faults: Faults, deployment: Deployment, start: int) -> None:
         self.faults, self.deployment, self.start = faults, deployment, start
+        self.confirmations = faults.rng.choice([0, 1, 2])
         self.blocks = [Mined(0, start, [], {}, [])]
         self.waiting: list[Sent] = []
         self.prices: dict[tuple[str, int], int] = {}
@@ -122,12 +122,16 @@ class Chain:
 
     def final(self, channel: ChannelId) -> Account:
         """Return the account as the last block that can no longer change knows it."""
-        return self.blocks[max(0, len(self.blocks) - 1 - CONFIRMATIONS)].accounts.get(channel, Account())
+        return self.blocks[max(0, len(self.blocks) - 1 - self.confirmations)].accounts.get(channel, Account())
 
     def mine(self) -> None:
         """Make a block of what waits, or first take some blocks back."""
-        if len(self.blocks) > CONFIRMATIONS + 1 and self.faults.strikes(self.faults.reorgs, "reorg"):
-            depth = self.faults.rng.randint(1, CONFIRMATIONS)
+        if (
+            len(self.blocks) > self.confirmations + 1
+            and self.confirmations
+            and self.faults.strikes(self.faults.reorgs, "reorg")
+        ):
+            depth = self.faults.rng.randint(1, self.confirmations)
             gone, self.blocks = self.blocks[-depth:], self.blocks[:-depth]
             # The same transactions, in another order; one may be priced out and is not seen again.
             again = [sent for block in gone for sent in block.acts]
@@ -169,7 +173,8 @@ class Chain:
     def _act(self, name: str, terms: Terms, rule: Rule, shown: Agreed | None = None) -> Act:
         if shown is not None:
             check_agreed(self.deployment, terms, shown)
-        return Act(name, self.deployment.adjudicator, b"", None, terms.channel_id(self.deployment), rule, shown)
+        channel = terms.channel_id(self.deployment)
+        return Act(name, self.deployment.adjudicator, b"", channel=channel, rule=rule, shown=shown)
 
     def deposit(self, terms: Terms, party: Party, amount: int) -> Act:
         def rule(account: Account, now: int) -> tuple[Account, list[f.ChainFact]]:

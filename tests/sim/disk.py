@@ -16,7 +16,6 @@ from channels.store.codec import Entry
 
 from .faults import Faults
 
-
 Forgets = Callable[[list[Entry]], list[Entry]]
 
 

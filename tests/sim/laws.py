@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from channels.core import views
-from channels.core.fold import replay
 from channels.core.channel import Channel
+from channels.core.fold import replay
 from channels.core.phases import Phase
 from channels.errors import ChannelError, MarkRefused, ProposalRejected, SigningBarred
 from channels.model import (
@@ -18,6 +18,7 @@ from channels.model import (
     Close,
     CloseOut,
     Intent,
+    Leg,
     Operation,
     Party,
     Reopen,
@@ -133,13 +134,14 @@ def _ledger(world: World, channel: ChannelId) -> None:
         for located in block.facts
         if located.channel == channel and type(located.fact).__name__ == "RegisteredSeen"
     }
-    cash, deposits, withdrawals, legs = [0, 0], [0, 0], [0, 0], ()
+    cash, deposits, withdrawals = [0, 0], [0, 0], [0, 0]
+    legs: tuple[Leg, ...] = ()
     for version, record in sorted(history.agreed[channel].items()):
         state, book = record.agreed.state, record.agreed.book
         expected: list[int] | None = list(cash)
-        held: tuple = legs  # type: ignore[type-arg]
+        held = legs
         for operation in record.operations:
-            held, expected = _booked(operation, held, expected, history.proposer[channel, version])
+            held, expected = _booked(operation, held, expected)
         arrived = [new - old for new, old in zip(state.deposits, deposits, strict=True)]
         left = [new - old for new, old in zip(state.withdrawals, withdrawals, strict=True)]
         if min(arrived + left) < 0 or sum(state.balances) != sum(cash) + sum(arrived) - sum(left):
@@ -153,10 +155,10 @@ def _ledger(world: World, channel: ChannelId) -> None:
             legs = book.legs
 
 
-def _booked(  # type: ignore[no-untyped-def]
-    operation: Operation, legs, cash: list[int] | None, proposer: Party
-):
-    """Return positions and balances after an operation, deposits and withdrawals apart; None for what only margin knows."""
+def _booked(
+    operation: Operation, legs: tuple[Leg, ...], cash: list[int] | None
+) -> tuple[tuple[Leg, ...], list[int] | None]:
+    """Return positions and balances after an operation, deposits and withdrawals apart; None where margin decides."""
     match operation:
         case Trade(added, premium):
             legs = net(legs, added)
@@ -176,7 +178,7 @@ def _booked(  # type: ignore[no-untyped-def]
             legs = ()
             cash = [cash[0] - transfer, cash[1] + transfer] if cash else None
         case Withdraw() | Acknowledge() | Reopen():
-            pass
+            pass  # their totals are in the state itself
     return legs, cash
 
 

@@ -20,7 +20,7 @@ from channels.runtime.node import Node, open_node
 from channels.session import Offer
 from tests.roles import Role
 
-from .chain import CONFIRMATIONS, Endpoint, Sent
+from .chain import Endpoint, Sent
 from .disk import Disk, Mounted, PowerCut
 from .network import End
 
@@ -132,8 +132,8 @@ class Machine:
             policies=(self.world.policy,),
             min_challenge=terms.challenge_period,
             owner=self.role.owner,
-            confirmations=CONFIRMATIONS,
-            poll=5.0,
+            confirmations=self.world.chain.confirmations,
+            poll=4.0,
             reply_timeout=20.0,
             close_validity=60,
             tls=False,
@@ -219,7 +219,7 @@ async def _serve_listeners(handler: Callable[[Any], Awaitable[object]], listener
 
 @contextmanager
 def simulated_trio() -> Iterator[None]:
-    """For the time of the block, connections and worker threads are the simulator's, and the scheduler rolls no dice."""
+    """For the time of the block, connections and worker threads are simulated, and the scheduler rolls no dice."""
     from trio._core import _run
 
     swapped: list[tuple[Any, str, Any]] = [

@@ -163,7 +163,7 @@ class Network:
         self.connections = [pair for pair in self.connections if end not in pair or not all(e.closed for e in pair)]
 
     def cut(self, pair: tuple[End, End], silence: float) -> None:
-        """Cut a connection after any byte: each end learns of it within `silence` seconds, and says things until then."""
+        """Cut a connection after any byte: each end learns of it within `silence` seconds, and speaks until then."""
         now = trio.current_time()
         for end in pair:
             pipe = end.outbox

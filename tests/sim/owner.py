@@ -67,7 +67,7 @@ class Owner:
         return chosen[1], chosen[2]
 
     async def _trade(self) -> None:
-        leg = self.rng.choice(self.world.series).times(self.rng.choice([-9, -9, -3, -1, 1, 2, 9, -60]))
+        leg = self.rng.choice(self.world.series).times(self.rng.choice([-25, -9, -3, 1, 2, 9, 25, -60]))
         await self.live.propose(self.live.trade([leg], self.rng.randint(-20, 20)))
 
 

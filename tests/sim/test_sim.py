@@ -1,6 +1,6 @@
 """Thousands of runs of the simulator in CI, more at night: no seed breaks a law, and everything that can happen did.
 
-A failure prints the seed and the command that replays it. `SIM_SEEDS=100000 pytest -m nightly tests/sim` is the long run.
+A failure prints the seed and the command that replays it. The long run: `SIM_SEEDS=100000 pytest -m nightly tests/sim`.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from random import Random
 import trio
 import trio.testing
 
+from channels.core import views
 from channels.core.phases import Phase
 from channels.model import Agreed, ChannelId, Intent, Terms, keccak
 from channels.risk.policy import MarginPolicy, Scenario, VolShock
@@ -83,14 +84,15 @@ class World:
         self.network.made = self._connected
         self.healed = self.over = False
         self.broken: str | None = None
-        self.pause = rng.choice([1.0, 4.0, 12.0])
-        self.work_time = rng.choice([10.0, 16.0, 32.0])
+        self.pause = rng.choice([1.0, 2.0, 6.0])
+        self.work_time = rng.choice([8.0, 12.0, 20.0])
         self.ends = rng.random() < 0.25
         """Whether owners close and challenge, too."""
-        first = NOW + (int(self.work_time * 3 / 4) if rng.random() < 0.2 else 7 * DAY)
+        first = NOW + (int(self.work_time * 2 / 3) + 18 if rng.random() < 0.25 else 7 * DAY)
         self.series = series(first, NOW + 21 * DAY)
         self.chain.prices[(ETH, first)] = 2_350 * WAD
         self.spot = "2300"
+        self.moves = [99, 100, 102, 108, 112] + ([75, 130, 135] if rng.random() < 0.3 else [])
         roles = [alice, bob] if rng.random() < 0.85 else [alice, bob, trent]
         self.machines = [Machine(self, role, 9_000 + place) for place, role in enumerate(roles)]
         self.sample = replace(TERMS, policy=POLICY.hash, challenge_period=CHALLENGE, cure_period=300)
@@ -187,8 +189,8 @@ class World:
         faults, rng = self.faults, self.faults.rng
         while not self.healed:
             await trio.sleep(1.0)
-            if rng.random() < 0.1:
-                self.spot = str(2300 * rng.choice([99, 100, 102, 108, 112]) // 100)
+            if rng.random() < 0.2:
+                self.spot = str(2300 * rng.choice(self.moves) // 100)
             for machine in self.machines:
                 if machine.node is None:
                     continue
@@ -228,11 +230,14 @@ class World:
                 for machine in self.machines:
                     nursery.start_soon(machine.run)
                 nursery.start_soon(self._weather)
+                with trio.move_on_after(25):
+                    while not all(min(self.chain.account(channel).deposits) for channel in self.wanted):
+                        await trio.sleep(1)
                 await trio.sleep(self.work_time)
                 await self._heal()
                 await self._rest()
                 await laws.one_more_each(self)
-                await self._let_disputes_end()
+                await self._let_time_pass()
                 await laws.journals(self)
                 await self._rest()
                 laws.check(self)
@@ -247,13 +252,15 @@ class World:
         for machine in self.machines:
             machine.fuse, machine.jump = None, 0
 
-    async def _let_disputes_end(self) -> None:
-        """Wait until no dispute's deadline is ahead: then the registered state is final."""
+    async def _let_time_pass(self) -> None:
+        """Wait until no expiry and no dispute's deadline is ahead: then legs are settled, registered states final."""
         deadlines = [self.chain.account(channel).deadline for channel in self.wanted]
-        ahead = max(deadlines, default=0) - self.chain.now
-        if ahead > 0:
+        if max(deadlines) > self.chain.now:
             self.faults.fired["dispute ran out"] += 1
-            await trio.sleep(ahead + 2 * BLOCK)
+        first = min(leg.expiry for leg in self.series)
+        ahead = max(*deadlines, first if first < NOW + DAY else 0) - self.chain.now
+        if ahead > -5 * BLOCK:
+            await trio.sleep(max(0, ahead) + 5 * BLOCK)
 
     async def _rest(self) -> None:
         """Wait until both sides of every channel are connected, have heard the chain out, and nothing is in flight."""
@@ -270,10 +277,11 @@ class World:
                     self.fail(f"every proposal is answered: {machine.name} waits for {live.waiting_for()}")
 
     def _answered(self, channel: ChannelId) -> bool:
-        """Whether nothing waits for an answer, and both sides name the same holder of the turn."""
+        """Whether nothing waits for an answer, no fact for an agreement, and both sides name the same holder."""
         sides = [live.state for machine in self.wanted[channel][1] if (live := self.live(machine, channel))]
         asked = any(side.phase in (Phase.PROPOSED, Phase.OPENING) or side.in_flight for side in sides)
-        return not asked and sides[0].turn == sides[1].turn
+        due = any(views.housekeeping(side) for side in sides)
+        return not asked and not due and sides[0].turn == sides[1].turn
 
     def _quiet(self, channel: ChannelId) -> bool:
         for machine in self.wanted[channel][1]:
