@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..chain.confirm import ranges
-from ..chain.port import Block, Call
+from ..chain.port import Block, Call, OnChain
 from ..core import events as e, margin_duties as d, views
-from ..core.facts import SettlementSeen
+from ..core.facts import DepositSeen, RegisteredSeen, SettlementSeen
+from ..core.phases import Phase
 from ..core.records import Signed, StateAgreed
 from ..errors import ChainError, InsufficientFunds, RuleViolation, TransactionPending, TransactionReverted
-from ..model import Book, ChannelId, Operation, State
+from ..model import Book, ChannelId, Operation, Party, State
 from ..session import Seat
 from ..store import Store
 from .log import log
@@ -42,6 +43,8 @@ class Watcher:
         self._node = node
         self._cursor = cursor
         self._head: Block | None = None
+        self._met: set[ChannelId] = set()
+        self._first_looks: dict[ChannelId, tuple[int, OnChain]] = {}
         self._sought: dict[ChannelId, State] = {}
         self._busy: set[tuple[bytes, str]] = set()
         self._refused: dict[tuple[bytes, str], tuple[d.MarginDuty, Block | None]] = {}
@@ -86,7 +89,28 @@ class Watcher:
                 if block.time > seat.channel.chain.time:
                     node.act(seat, e.BlockConfirmed(block.time))
                     node.channels[seat.channel.id].touch()
+                await self._meet(seat, head)
                 await self._recall_book(seat)
+
+    async def _meet(self, seat: Seat, head: Block) -> None:
+        """Learn once what the chain said of a channel before this node knew of it: the cursor is past those blocks.
+
+        A peer may deposit, and even open a dispute with nothing signed, before it proposes the terms: the clock would
+        run out unseen while we trade. What stands in two looks that are `confirmations` blocks apart is confirmed.
+        """
+        channel, node = seat.channel, self._node
+        if channel.id in self._met or channel.phase is Phase.CLOSED:
+            return
+        status = await trio.to_thread.run_sync(node.chain.status, channel.id, abandon_on_cancel=True)
+        number, before = self._first_looks.setdefault(channel.id, (head.number, status))
+        if head.number < number + node.config.confirmations or seat.channel.phase is Phase.CLOSED:
+            return
+        self._met.add(channel.id)
+        for party in Party:
+            total = min(before.deposits[party], status.deposits[party])
+            node.act(seat, e.DepositConfirmed(DepositSeen(party, total)))
+        if status.deadline and status.deadline == before.deadline and not status.version:
+            node.act(seat, e.RegistrationConfirmed(RegisteredSeen(None, status.deadline)))
 
     async def _recall_book(self, seat: Seat) -> None:
         """Look up the book of an old state that was registered: the journal holds every one we ever signed."""

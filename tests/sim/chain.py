@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from channels.chain.port import Block, Call, Located, Receipt
+from channels.chain.port import Block, Call, ChannelPhase, Located, OnChain, Receipt
 from channels.core import facts as f
 from channels.errors import TransactionReverted
 from channels.model import (
@@ -309,6 +309,11 @@ class Endpoint:
 
     def effective_settlement(self, terms: Terms, underlying: str, expiry: int) -> int:
         return self.chain.prices.get((underlying, expiry), 0) if self.chain.now >= expiry else 0
+
+    def status(self, channel: ChannelId) -> OnChain:
+        account = self.chain.blocks[self._seen].accounts.get(channel, Account())
+        phase = ChannelPhase.OPEN if account.payouts is None else ChannelPhase.CLOSED
+        return OnChain(phase, account.version, account.deadline, bytes(32), account.deposits, account.paid)
 
     def verify_code(self, address: Address, artifact: str) -> None:
         """Every contract is the shipped one here."""

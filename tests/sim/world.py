@@ -85,7 +85,7 @@ class World:
         self.healed = self.over = False
         self.broken: str | None = None
         self.pause = rng.choice([1.0, 2.0, 6.0])
-        self.work_time = rng.choice([8.0, 12.0, 20.0])
+        self.work_time = rng.choice([6.0, 10.0, 16.0])
         self.ends = rng.random() < 0.25
         """Whether owners close and challenge, too."""
         first = NOW + (int(self.work_time * 2 / 3) + 18 if rng.random() < 0.25 else 7 * DAY)
@@ -93,7 +93,7 @@ class World:
         self.chain.prices[(ETH, first)] = 2_350 * WAD
         self.spot = "2300"
         self.moves = [99, 100, 102, 108, 112] + ([75, 130, 135] if rng.random() < 0.3 else [])
-        roles = [alice, bob] if rng.random() < 0.85 else [alice, bob, trent]
+        roles = [alice, bob] if rng.random() < 0.9 else [alice, bob, trent]
         self.machines = [Machine(self, role, 9_000 + place) for place, role in enumerate(roles)]
         self.sample = replace(TERMS, policy=POLICY.hash, challenge_period=CHALLENGE, cure_period=300)
         self.wanted: dict[ChannelId, tuple[Terms, tuple[Machine, Machine]]] = {}
