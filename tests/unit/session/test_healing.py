@@ -278,3 +278,16 @@ def test_a_turn_that_is_spared_goes_to_who_wants_it(world: Joined) -> None:
     world.act(world.alice, e.TurnSpared())
     world.settle()
     assert world.bob.channel.my_turn
+
+
+def test_an_old_resume_is_old_news(world: Joined) -> None:
+    """Two connections were made at once, and what Alice said on the one is read after what she said on the other."""
+    turn = world.alice.channel.turn
+    old = m.Resume(world.id, turn, world.alice.channel.signed, world.alice.channel.agreed)
+    world.turn_to(world.bob)
+    world.propose(world.bob, Mark())
+    before = durable(world.bob.channel)
+    world.say(world.bob, old)
+    assert world.connected
+    assert durable(world.bob.channel) == before
+    assert world.bob.channel.turn == turn + 1

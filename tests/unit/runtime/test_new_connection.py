@@ -1,0 +1,35 @@
+"""A new connection begins with what heals the channel, not with what was decided before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+import trio.testing
+
+from channels.core.commands import Send
+from channels.runtime.driver import Driver
+from channels.runtime.peer import Link
+from channels.session import Role, Session
+from channels.store import MemoryStore
+from channels.wire import messages as m
+from channels.wire.codec import decode
+from channels.wire.framing import FrameReader
+from tests.roles import CHANNEL, alice
+
+
+async def test_what_was_decided_before_a_connection_is_not_sent_on_it(autojump_clock: Any) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    session = Session(alice.signer, Role.DIALER, b"n" * 32, {})
+    link = Link(ours, session, lambda: 0, lambda link, output: None)
+    driver = Driver(MemoryStore(), lambda channel, message: link.send(message), lambda channel, notice: None)
+    driver.submit(CHANNEL, [Send(m.PassTurn(CHANNEL, 1))])
+    driver.then(link.begin)
+    driver.submit(CHANNEL, [Send(m.Resume(CHANNEL, 1, 0, None))])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(driver.run)
+        nursery.start_soon(link.run)
+        await trio.sleep(1)
+        said = FrameReader().feed(bytes(await theirs.receive_some()))
+        nursery.cancel_scope.cancel()
+    assert [type(decode(payload)) for payload in said] == [m.Greeting, m.Resume]
