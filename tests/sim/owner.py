@@ -37,7 +37,7 @@ class Owner:
             )
             with trio.move_on_after(self.rng.choice([0, 20, 20])):
                 while not self._funded():
-                    await trio.sleep(0.5)
+                    await trio.sleep(1.0)
         while not self.world.healed:
             await trio.sleep(self.rng.random() * self.world.pause)
             if self.world.healed or self.live.phase is Phase.CLOSED:

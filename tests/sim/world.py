@@ -157,7 +157,7 @@ class World:
     async def _open(self, machine: Machine, node: Node, channel: ChannelId, terms: Terms) -> None:
         if channel not in node.channels:
             while node.link_to(self.peer(machine, channel).role.address) is None:
-                await trio.sleep(0.5)
+                await trio.sleep(1.0)
             if self.faults.rng.random() < 0.05:
                 worthless = replace(terms, token=machine.role.address)
                 await attempt(self, machine, "open refused", lambda: node.open(worthless))
@@ -166,7 +166,7 @@ class World:
 
     async def _await(self, machine: Machine, node: Node, channel: ChannelId) -> None:
         while channel not in node.channels or not node.channels[channel].state.accepted:
-            await trio.sleep(0.5)
+            await trio.sleep(1.0)
         await Owner(self, machine, node.channels[channel]).work()
 
     def peer(self, machine: Machine, channel: ChannelId) -> Machine:
