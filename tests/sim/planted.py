@@ -156,11 +156,11 @@ PLANTS = {
     ),
     "a connection begins with what was left from the last": Plant(
         "a connection begins with Resume",
-        100,
+        300,
         lambda: [patch.object(peer.Link, "_begun", property(_yes, _never), create=True)],
     ),
     "a second option is signed while the first is out": Plant(
-        "policy", 100, lambda: [patch.object(rules, "check_exclusive", _never)]
+        "policy", 200, lambda: [patch.object(rules, "check_exclusive", _never)]
     ),
     "nobody answers a stale challenge": Plant(
         "an old state never wins",
