@@ -246,7 +246,7 @@ class LiveChannel:
         While we wait for the turn the peer may trade, and the clock runs on.
         """
         async with self._proposing:
-            self._check_call(operations)
+            self._check_call(build())
             self._node.act(self._seat, e.TurnNeeded())
             try:
                 await self._take_turn()

@@ -7,12 +7,12 @@ records and no more. The port promises all or none of an append; a torn one is h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from channels.core.records import Record
 from channels.model import ChannelId, Deployment
 from channels.store import MemoryStore
-from channels.store.codec import Entry
+from channels.store.codec import SIGNED, Entry
 
 from .faults import Faults
 
@@ -41,14 +41,13 @@ class Disk:
         self.kept = remade(self.kept, self.forgets)
         return Mounted(self, self.kept)
 
-    def write(self, store: MemoryStore, channel: ChannelId, records: Sequence[Record]) -> None:
+    def write(self, store: MemoryStore, batch: Mapping[ChannelId, Sequence[Record]]) -> None:
         if self.boundary("before persist"):
             raise PowerCut
+        records = [(channel, record) for channel, entries in batch.items() for record in entries]
         torn = self.boundary("torn persist")
-        durable = list(records)[: self.faults.rng.randrange(len(records))] if torn else list(records)
-        if durable:
-            store.append(channel, durable)
-        for record in durable:
+        for channel, record in records[: self.faults.rng.randrange(len(records))] if torn else records:
+            store.append(channel, [record])
             self.on_durable(channel, record)
         if torn or self.boundary("after persist"):
             raise PowerCut
@@ -64,9 +63,12 @@ class Mounted:
         self.gone = False
 
     def append(self, channel: ChannelId, records: Sequence[Record]) -> None:
+        self.append_all({channel: records})
+
+    def append_all(self, batch: Mapping[ChannelId, Sequence[Record]]) -> None:
         if self.gone:
             raise PowerCut
-        self.disk.write(self.store, channel, records)
+        self.disk.write(self.store, batch)
 
     def channels(self) -> list[ChannelId]:
         return self.store.channels()
@@ -99,4 +101,5 @@ def remade(store: MemoryStore, forgets: Forgets) -> MemoryStore:
         kept = forgets(entries)
         if kept:
             fresh._journal[channel] = list(kept)
+            fresh._signed[channel] = {entry.version: entry.digest for entry in kept if entry.kind == SIGNED}
     return fresh

@@ -58,7 +58,7 @@ async def _speak_first(self: driver.Driver) -> None:
             if isinstance(item, driver.Then):
                 item.do()
             elif isinstance(item[1], Persist):
-                await trio.to_thread.run_sync(self._persist, {item[0]: [item[1].record]})
+                await trio.to_thread.run_sync(self._store.append_all, {item[0]: [item[1].record]})
             elif isinstance(item[1], Notify):
                 self._notify(item[0], item[1].notice)
 
