@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from channels.store import MemoryStore, SqliteStore, Store
+
+# Hypothesis draws from the constants of whatever modules happen to be loaded: a seed would then mean another campaign
+# in another worker. Without them a seed, and a derandomized test, is the same everywhere.
+_NO_CONSTANTS = Constants()
+providers._get_local_constants = lambda: _NO_CONSTANTS
 
 _SLOW_MACHINES = [HealthCheck.too_slow]
 settings.register_profile(

@@ -12,11 +12,11 @@ from typing import Any
 
 import trio
 
-from channels.chain.port import Block
+from channels.chain.port import Block, ChannelPhase, OnChain
 from channels.core import events as e, facts as f
 from channels.core.notices import Updated
 from channels.errors import ChannelError
-from channels.model import Deployment, Party, Terms, keccak
+from channels.model import ZERO32, ChannelId, Deployment, Party, Terms, keccak
 from channels.risk import DEFAULT_POLICY
 from channels.runtime.config import NodeConfig
 from channels.runtime.live import LiveChannel
@@ -54,6 +54,9 @@ class QuietChain:
 
     def facts(self, first: int, last: int) -> list[Any]:
         return []
+
+    def status(self, channel: ChannelId) -> OnChain:
+        return OnChain(ChannelPhase.OPEN, 0, 0, ZERO32, (10_000 * roles.UNIT,) * 2, (0, 0))
 
 
 def both_deposited(node: Node, channel: LiveChannel) -> None:

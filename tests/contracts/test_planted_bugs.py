@@ -48,7 +48,7 @@ MARGIN_CAUGHT_BY = {
     "a call needs no breach": {"invariant 6", "refusal"},
     "a liquidation needs no second proof": {"invariant 6"},
     "a liquidation a second before the deadline": {"invariant 6"},
-    "the charge moves although both are called": {"invariant 8"},
+    "the charge moves although both are called": {"invariant 8", "events"},
     "the execution window never lapses": {"invariant 6", "refusal"},
     "the execution window is a second longer": {"invariant 6", "refusal"},
     "the execution window does not wait for a settlement": {"refusal"},
@@ -63,9 +63,9 @@ MARGIN_CAUGHT_BY = {
     "a stale spot will do": {"invariant 6", "invariant 2", "invariant 8"},
     "a liquidation does not wait for a settlement": {"invariant 6"},
 }
-EXAMPLES, STEPS, SEED = 400, 40, 1
-OTHER_SEEDS = {"a release pays an unrealised gain": 2}
-"""Where four hundred lives of the first seed pass the bug by."""
+EXAMPLES, STEPS = 400, 40
+SEEDS = range(1, 6)
+"""One after the other until one meets the bug: most do at once, and a rare bug may pass four hundred lives by."""
 
 AT_NIGHT = {
     "a recall gives a second less than half a cure period",
@@ -97,11 +97,15 @@ def test_the_machine_catches(name: str) -> None:
 @pytest.mark.parametrize("name", map(_nightly, MARGIN_MUTANTS))
 def test_the_machine_catches_in_margin(name: str) -> None:
     """As above: a call, a cure, a close-out or a release that should not have been."""
-    _caught(MARGIN_MUTANTS[name], MARGIN_CAUGHT_BY[name], OTHER_SEEDS.get(name, SEED))
+    _caught(MARGIN_MUTANTS[name], MARGIN_CAUGHT_BY[name])
 
 
-def _caught(mutations: tuple[Mutation, ...], by: Collection[str], seed: int = SEED) -> None:
+def _caught(mutations: tuple[Mutation, ...], by: Collection[str]) -> None:
     mutant = adjudicator(*mutations)
-    with pytest.raises(LawBroken) as caught:
-        campaign(EXAMPLES, STEPS, seed, bytecode=mutant, wording=False)
-    assert caught.value.law in by, caught.value
+    for seed in SEEDS:
+        try:
+            campaign(EXAMPLES, STEPS, seed, bytecode=mutant, wording=False)
+        except LawBroken as caught:
+            assert caught.law in by, caught
+            return
+    pytest.fail("no campaign met the bug")

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from hypothesis import settings, strategies as st
+from hypothesis import seed, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
@@ -464,9 +464,11 @@ RULES = frozenset(
 def test_two_honest_sides_agree_whatever_the_network_does() -> None:
     TwoSides.fired.clear()
     silent = RULES
-    for _ in range(6):
+    for number in range(6):
         for machine, rounds in ((TwoSides, ROUNDS), (Underwater, ROUNDS // 3)):
-            run_state_machine_as_test(machine, settings=settings(stateful_step_count=60, max_examples=rounds))  # type: ignore[no-untyped-call]
+            run_state_machine_as_test(
+                seed(number)(machine), settings=settings(stateful_step_count=60, max_examples=rounds)
+            )  # type: ignore[no-untyped-call]
         silent = RULES - {name for name, times in TwoSides.fired.items() if times}
         if not silent:
             return
