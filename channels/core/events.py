@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import RuleViolation
 from ..model import Agreed, Book, HalfSigned, Marks, Operation
+from ..wire.messages import WINDOW
 from .facts import (
     CalledSeen,
     ClosedSeen,
@@ -31,11 +32,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class ProposalWanted(Event):
-    """The owner wants these operations agreed. `salt` is fresh randomness, `now` unix seconds."""
+    """The owner wants these operations agreed. `salt` is fresh randomness, `now` unix seconds.
+
+    `window` is how many proposals the peer lets us keep in flight.
+    """
 
     operations: tuple[Operation, ...]
     salt: bytes
     now: int
+    window: int = WINDOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,11 @@ class ProposalSeen(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerDue(Event):
+    """No more of the peer's is at hand: accept, with one signature, all of its proposals that were judged right."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProposalBroken(Event):
     """Operations of the peer's that do not apply to the agreed state, so that there is nothing to judge."""
 
@@ -152,11 +162,15 @@ class CollateralCallSeen(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResumeSeen(Event):
-    """What the peer knows, after a (re)connection; both signatures of `agreed` were verified."""
+    """What the peer knows, after a (re)connection; both signatures of `agreed` were verified.
+
+    `window` is how many proposals it lets us keep in flight.
+    """
 
     turn: int
     signed: int
     agreed: Agreed | None
+    window: int = WINDOW
 
 
 # From the chain, confirmed

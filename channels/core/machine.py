@@ -74,6 +74,7 @@ _HANDLERS: dict[type[e.Event], Callable[[Channel, Any], Step]] = {
     e.TermsRepeated: resumption.terms_repeated,
     e.ProposalSeen: updates.proposal_seen,
     e.ProposalBroken: updates.proposal_broken,
+    e.AnswerDue: updates.answer_due,
     e.AcceptSeen: updates.accept_seen,
     e.RejectSeen: updates.reject_seen,
     e.TurnWantedSeen: updates.turn_wanted_seen,

@@ -14,11 +14,15 @@ class ChannelOpened:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """A new agreed state. `proposer` is who proposed the operations that led to it."""
+    """A new agreed state. `proposer` is who proposed the operations that led to it from the one agreed before.
+
+    `versions` are the proposals that it accepts, its own the last: none of the others was signed by both.
+    """
 
     agreed: Agreed
     operations: tuple[Operation, ...]
     proposer: Party
+    versions: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

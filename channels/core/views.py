@@ -201,7 +201,8 @@ def waiting_for(channel: Channel) -> str:
         case Phase.OPENING:
             return "the peer to accept the terms"
         case Phase.PROPOSED:
-            return f"the peer's answer to version {channel.in_flight}"
+            first, last = channel.in_flight[0], channel.in_flight[-1]
+            return f"the peer's answer to version {first}" + (f", and up to {last}" if last > first else "")
         case Phase.DISPUTED:
             return f"the dispute's deadline, in {chain.deadline - chain.time} s"
         case Phase.SETTLING:

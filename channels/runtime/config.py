@@ -9,6 +9,7 @@ from ..core.channel import MarkPolicy
 from ..errors import TermsRefused
 from ..model import ZERO_ADDRESS, Address, Deployment, Terms
 from ..risk import DEFAULT_POLICY, EXACT, MarginEngine, MarginPolicy
+from ..wire.messages import WINDOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class NodeConfig:
     """How many blocks must stand on top of one before its facts count."""
     poll: float = 1.0
     reply_timeout: float = 30.0
+    window: int = WINDOW
+    """How many proposals may be in flight; with a peer that allows fewer, as many as that."""
     close_validity: int = 600
     """How long a CLOSE or REOPEN of ours stays valid; meanwhile nothing is signed above it."""
     tls: bool = True

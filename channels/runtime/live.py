@@ -62,6 +62,8 @@ if TYPE_CHECKING:
 
 MAX_UNREAD = 4_096
 """Notices kept for an owner who does not read them; older ones are dropped first."""
+MAX_ANSWERS = 1_024
+"""Answers kept until whoever proposed has read them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +176,11 @@ class LiveChannel:
         self._unread.append(notice)
         self._told_all = self._told_all or isinstance(notice, n.ChannelClosed)
         if isinstance(notice, n.Updated):
-            self._answers[notice.agreed.version] = notice
+            for version in notice.versions:
+                self._answers[version] = notice
         elif isinstance(notice, n.PeerRefused):
             self._answers[notice.version] = notice
-        while len(self._answers) > 64:
+        while len(self._answers) > MAX_ANSWERS:
             self._answers.pop(min(self._answers))
         self.touch()
 
@@ -209,7 +212,7 @@ class LiveChannel:
         Raises the RuleViolation of operations that cannot be applied at all.
         """
         channel = self.state
-        base, held = channel.base
+        base, held = channel.tip
         state, book = apply(
             channel.id,
             base,

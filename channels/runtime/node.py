@@ -139,6 +139,7 @@ class Node:
             opener=self._accept_terms,
             expected=expected,
             certificate=certificate,
+            window=self.config.window,
         )
         link = Link(stream, session, self.now, self._on_output, stranger)
         try:

@@ -56,6 +56,7 @@ EVENTS: dict[type[e.Event], e.Event] = {
         e.TermsRepeated(),
         e.ProposalSeen(half(Party.ONE, version=9), (Mark(),), NOW, None),
         e.ProposalBroken(9, SettlementInvalid("nothing is due")),
+        e.AnswerDue(),
         e.AcceptSeen(2, bytes(65)),
         e.RejectSeen(2, "trade: invalid", "no"),
         e.TurnWantedSeen(),
@@ -110,7 +111,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "the highest signed version never falls": {"signed": 0, "outstanding": ()},
     "the agreed version never falls": {"agreed": None},
     "the turn counter never falls": {"turn": -2},
-    "what is in flight is outstanding": {"in_flight": 5},
+    "what is in flight is outstanding": {"in_flight": (5,)},
     "what is outstanding was signed": {"signed": 1},
 }
 
