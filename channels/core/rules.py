@@ -44,6 +44,7 @@ from ..risk.engine import Standing
 from ..risk.report import MarginReport
 from ..risk.valuation import schedule
 from ..units import WAD, show
+from ..wire.messages import MAX_WINDOW_OPERATIONS
 from .apply import apply
 from .channel import Channel
 from .monitor import margins, standings
@@ -155,6 +156,13 @@ def _check_version(channel: Channel, version: int, proposer: Party) -> None:
         raise StaleVersion(version, floor)
     if version > floor + MAX_SKIP:
         raise VersionSkipTooLarge(version, floor)
+
+
+def has_room(channel: Channel, window: int, operations: int) -> bool:
+    """Return whether a proposal with so many operations may join what is in flight."""
+    halves = channel.halves
+    held = sum(len(halves[version].operations) for version in channel.in_flight)
+    return len(channel.in_flight) < window and held + operations <= MAX_WINDOW_OPERATIONS
 
 
 def check_exclusive(channel: Channel) -> None:

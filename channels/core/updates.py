@@ -200,9 +200,7 @@ def _check_sendable(channel: Channel, operations: tuple[Operation, ...]) -> None
 
 def _check_window(channel: Channel, event: e.ProposalWanted) -> None:
     """Raise WindowFull or TurnPromised: a peer that waits for the turn waits for one window of proposals at most."""
-    halves = channel.halves
-    held = sum(len(halves[version].operations) for version in channel.in_flight)
-    if len(channel.in_flight) >= event.window or held + len(event.operations) > m.MAX_WINDOW_OPERATIONS:
+    if not rules.has_room(channel, event.window, len(event.operations)):
         raise WindowFull(event.window, m.MAX_WINDOW_OPERATIONS)
     if channel.turn_wanted and channel.turn_used >= event.window:
         raise TurnPromised(channel.turn + 1)

@@ -38,6 +38,8 @@ class NodeConfig:
     """How many blocks must stand on top of one before its facts count."""
     poll: float = 1.0
     reply_timeout: float = 30.0
+    turn_timeout: float = 30.0
+    """How long the peer may keep the turn that we asked for, before it counts as unresponsive."""
     window: int = WINDOW
     """How many proposals may be in flight; with a peer that allows fewer, as many as that."""
     close_validity: int = 600

@@ -8,7 +8,7 @@ async with open_node(signer, store=store, chain=chain, market=market) as node:
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -263,6 +263,10 @@ class Node:
             self._touch()
 
     # Effects
+
+    def start(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task beside the node's own, for its life at most."""
+        self._nursery.start_soon(task)
 
     def act(self, seat: Seat, event: e.Event) -> None:
         """Step a seat on an event of our side or of the chain, and queue what follows."""
