@@ -365,6 +365,38 @@ class TurnsWasted(RuleViolation):
 
 
 @dataclass(eq=False)
+class ExposureTooHigh(RuleViolation):
+    """The owner's limit on what half-signed states may cost, token units; `version` is the one that costs most."""
+
+    version: int
+    cost: int
+    limit: int
+    decimals: int
+    code: ClassVar[str] = "proposal: exposure"
+    text: ClassVar[str] = (
+        "half-signed, version {version} could cost {cost} token units against the agreed state, the limit is {limit}"
+    )
+
+
+@dataclass(eq=False)
+class TooManyOutstanding(RuleViolation):
+    """The owner's limit on how many half-signed states the peer may hold."""
+
+    limit: int
+    code: ClassVar[str] = "proposal: too many outstanding"
+    text: ClassVar[str] = "{limit} states are half-signed and not superseded: wait until something is agreed"
+
+
+@dataclass(eq=False)
+class PeerIsSilent(RuleViolation):
+    """The peer has not answered in time: nothing more is half-signed until it speaks."""
+
+    version: int
+    code: ClassVar[str] = "proposal: the peer is silent"
+    text: ClassVar[str] = "version {version} has no answer in time: nothing more is half-signed until the peer speaks"
+
+
+@dataclass(eq=False)
 class SigningBarred(RuleViolation):
     """A CLOSE or REOPEN is signed: nothing may be signed above it until it is mined or has expired."""
 

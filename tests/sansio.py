@@ -20,6 +20,7 @@ from typing import Any
 from channels.core import events as e, facts as f, records as r
 from channels.core.channel import Channel, MarkPolicy
 from channels.core.commands import Effect, Persist, Send
+from channels.core.limits import NO_LIMITS, Limits
 from channels.core.machine import open_channel, replay
 from channels.core.notices import Notice
 from channels.model import (
@@ -95,8 +96,11 @@ class Side:
 class Joined:
     """Alice (party 0) and Bob (party 1)."""
 
-    def __init__(self, terms: Terms = TERMS, *, opened: bool = True, window: int = m.WINDOW) -> None:
+    def __init__(
+        self, terms: Terms = TERMS, *, opened: bool = True, window: int = m.WINDOW, limits: Limits = NO_LIMITS
+    ) -> None:
         self.terms, self.now, self.spot, self.vol = terms, NOW, "2300", "0.6"
+        self.limits = limits
         self.windows = dict.fromkeys(Party, window)
         """How many proposals each side lets be in flight, from its next connection on."""
         self.id = terms.channel_id(DEPLOYMENT)
@@ -150,13 +154,13 @@ class Joined:
     def opener(self, side: Side) -> Callable[..., tuple[Seat, list[Effect]]]:
         def accept(deployment: Any, terms: Terms) -> tuple[Seat, list[Effect]]:
             made = open_channel(deployment, terms, side.me, DEFAULT_POLICY, MARK_POLICY, initiated=False)
-            return Seat(made.channel, side.role.signer, side.market, side.deal), list(made.commands)  # type: ignore[arg-type]
+            return Seat(made.channel, side.role.signer, side.market, side.deal, self.limits), list(made.commands)  # type: ignore[arg-type]
 
         return accept
 
     def open(self, side: Side) -> None:
         made = open_channel(DEPLOYMENT, self.terms, side.me, DEFAULT_POLICY, MARK_POLICY, initiated=True)
-        side.seats[self.id] = Seat(made.channel, side.role.signer, side.market, side.deal)
+        side.seats[self.id] = Seat(made.channel, side.role.signer, side.market, side.deal, self.limits)
         self.carry(side, made.commands)
 
     @property
@@ -258,7 +262,7 @@ class Joined:
         side.seats.clear()
         if records:
             channel = replay(records, DEFAULT_POLICY, MARK_POLICY)
-            side.seats[self.id] = Seat(channel, side.role.signer, side.market, side.deal)
+            side.seats[self.id] = Seat(channel, side.role.signer, side.market, side.deal, self.limits)
             side.heard = 0
 
     def reconnect(self) -> None:

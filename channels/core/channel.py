@@ -154,6 +154,8 @@ class Channel:
     signing: Signing | None = None
     is_resumed: bool = True
     """Whether we know what the peer knows, on this connection: its Resume decides what has to be sent again."""
+    unresponsive: int = 0
+    """Our version that the peer has left without an answer for too long; 0: none, or it has spoken since."""
     turn_wanted: bool = False
     """The peer asked for the turn."""
     turn_used: int = 0

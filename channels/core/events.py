@@ -19,6 +19,7 @@ from .facts import (
     ReleasedSeen,
     SettlementSeen,
 )
+from .limits import NO_LIMITS, Limits
 
 
 class Event:
@@ -34,13 +35,14 @@ class Event:
 class ProposalWanted(Event):
     """The owner wants these operations agreed. `salt` is fresh randomness, `now` unix seconds.
 
-    `window` is how many proposals the peer lets us keep in flight.
+    `window` is how many proposals the peer lets us keep in flight, `limits` what the owner lets us half-sign.
     """
 
     operations: tuple[Operation, ...]
     salt: bytes
     now: int
     window: int = WINDOW
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,13 @@ class TurnNeeded(Event):
 @dataclass(frozen=True, slots=True)
 class TurnSpared(Event):
     """The owner has proposed, or given up: the turn may go to a peer that wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceNoticed(Event):
+    """Our clock says that the peer has left us without an answer, or without the turn, for `seconds`: too long."""
+
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ _HANDLERS: dict[type[e.Event], Callable[[Channel, Any], Step]] = {
     e.SignatureMade: updates.signature_made,
     e.TurnNeeded: updates.turn_needed,
     e.TurnSpared: updates.turn_spared,
+    e.SilenceNoticed: updates.silence_noticed,
     e.CollateralWanted: collateral.collateral_wanted,
     e.TopUpWanted: collateral.top_up_wanted,
     e.Connected: resumption.connected,

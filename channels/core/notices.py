@@ -91,6 +91,17 @@ class PeerRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerUnresponsive:
+    """For `seconds` the peer has not answered `version`, or, where that is 0, not passed the turn that we asked for.
+
+    Nothing more is half-signed until it speaks. The owner's policy says whether a dispute follows.
+    """
+
+    version: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class TurnArrived:
     """We may propose."""
 
@@ -276,6 +287,7 @@ Notice = (
     | CollateralCallRefused
     | WeRefused
     | PeerRefused
+    | PeerUnresponsive
     | TurnArrived
     | Deposited
     | PaidOut

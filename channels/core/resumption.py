@@ -52,7 +52,7 @@ def terms_repeated(channel: Channel, event: e.TermsRepeated) -> Step:
 
 def resume_seen(channel: Channel, event: e.ResumeSeen) -> Step:
     """One message each way heals any gap: adopt what we half-signed, take the turn, send again what has no answer."""
-    outcome = Outcome(replace(channel, is_resumed=True))
+    outcome = Outcome(replace(channel, is_resumed=True, unresponsive=0))
     if not channel.accepted:
         # Only who has journalled the terms resumes: the acceptance itself was lost.
         _accepted(outcome)

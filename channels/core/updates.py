@@ -22,7 +22,8 @@ from ..wire.schema import MAX_OPERATIONS
 from . import events as e, notices as n, records as r, rules
 from .apply import apply
 from .channel import Channel, Judged, Signing
-from .commands import Send, Sign
+from .commands import Notify, Send, Sign
+from .exposure import check_limits
 from .outcome import (
     Outcome,
     Step,
@@ -57,6 +58,7 @@ def proposal_wanted(channel: Channel, event: e.ProposalWanted) -> Step:
     )
     rules.judge(channel, event.operations, state, after, proposer=channel.me, now=event.now, view=None)
     _check_sendable(channel, event.operations)
+    check_limits(channel, event.limits, event.operations, state, after)
     signing = Signing(state, after, event.operations, theirs=None)
     return Step(replace(channel, signing=signing), (Sign(state),))
 
@@ -144,7 +146,7 @@ def accept_seen(channel: Channel, event: e.AcceptSeen) -> Step:
         if event.version <= channel.version:
             return Step(channel)
         raise UnexpectedMessage(f"Accept({event.version})", channel.phase.value)
-    outcome = Outcome(channel)
+    outcome = Outcome(replace(channel, unresponsive=0))
     agree(outcome, promote(out.half, event.signature))
     pass_turn_if_wanted(outcome)
     return outcome.done()
@@ -155,7 +157,7 @@ def reject_seen(channel: Channel, event: e.RejectSeen) -> Step:
         if event.version <= channel.signed:
             return Step(channel)
         raise UnexpectedMessage(f"Reject({event.version})", channel.phase.value)
-    outcome = Outcome(channel)
+    outcome = Outcome(replace(channel, unresponsive=0))
     kill(outcome, event.version, event.code, event.reason)
     pass_turn_if_wanted(outcome)
     return outcome.done()
@@ -170,6 +172,16 @@ def turn_spared(channel: Channel, event: e.TurnSpared) -> Step:
     outcome = Outcome(replace(channel, turn_needed=False))
     pass_turn_if_wanted(outcome)
     return outcome.done()
+
+
+def silence_noticed(channel: Channel, event: e.SilenceNoticed) -> Step:
+    """Told once for what is waited for; the turn's holder is silent to who asked for it."""
+    version = channel.in_flight[0] if channel.in_flight else 0
+    waits = version > channel.unresponsive if version else channel.turn_needed and not channel.my_turn
+    if not waits:
+        return Step(channel)
+    told = Notify(n.PeerUnresponsive(version, event.seconds))
+    return Step(replace(channel, unresponsive=version), (told,))
 
 
 def turn_wanted_seen(channel: Channel, event: e.TurnWantedSeen) -> Step:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..core.channel import MarkPolicy
+from ..core.limits import NO_LIMITS, Limits
 from ..errors import TermsRefused
 from ..model import ZERO_ADDRESS, Address, Deployment, Terms
 from ..risk import DEFAULT_POLICY, EXACT, MarginEngine, MarginPolicy
@@ -38,6 +39,10 @@ class NodeConfig:
     """How many blocks must stand on top of one before its facts count."""
     poll: float = 1.0
     reply_timeout: float = 30.0
+    limits: Limits = NO_LIMITS
+    """How many half-signed states the peer may hold at a time, and what they may cost us."""
+    challenge_silence: float | None = None
+    """After how long without an answer, or without the turn we asked for, to open a dispute; None: tell the owner."""
     turn_timeout: float = 30.0
     """How long the peer may keep the turn that we asked for, before it counts as unresponsive."""
     window: int = WINDOW

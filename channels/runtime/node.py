@@ -202,7 +202,7 @@ class Node:
         channel = step.channel.id
         if channel in self.seats:
             raise InvalidValue("terms", f"0x{channel.hex()}", "this channel exists already: draw another salt")
-        seat = self.seats[channel] = Seat(step.channel, self.signer, self.market, self.deal)
+        seat = self.seats[channel] = Seat(step.channel, self.signer, self.market, self.deal, self.config.limits)
         self._adopt(channel)
         self._unclaimed.remove(self.channels[channel])
         self.driver.submit(channel, [c for c in step.commands if isinstance(c, Effect)])
@@ -231,7 +231,7 @@ class Node:
         policy = self.config.policy_of(terms)
         marks, engine = self.config.mark_policy, self.config.margin_engine
         step = open_channel(deployment, terms, me, policy, marks, initiated=False, margin_engine=engine)
-        seat = Seat(step.channel, self.signer, self.market, self.deal)
+        seat = Seat(step.channel, self.signer, self.market, self.deal, self.config.limits)
         return seat, [c for c in step.commands if isinstance(c, Effect)]
 
     def _party(self, terms: Terms) -> Party:
@@ -253,7 +253,7 @@ class Node:
                 raise KeyUnusable(f"{self.signer.address} is no signer of channel 0x{channel.hex()} in this store")
             policy, engine = self.config.policy_of(terms), self.config.margin_engine
             state = replay(records, policy, self.config.mark_policy, engine)
-            self.seats[channel] = Seat(state, self.signer, self.market, self.deal)
+            self.seats[channel] = Seat(state, self.signer, self.market, self.deal, self.config.limits)
             self.channels[channel] = LiveChannel(self, self.seats[channel])
 
     def _adopt(self, channel: ChannelId) -> None:

@@ -13,6 +13,7 @@ from ..core import events as e
 from ..core.apply import apply
 from ..core.channel import Channel
 from ..core.commands import Effect, Sign
+from ..core.limits import NO_LIMITS, Limits
 from ..core.machine import Step, step
 from ..core.rules import closing
 from ..errors import (
@@ -53,10 +54,18 @@ class Seat:
     If an effect cannot be carried out (a full disk), the seat must be thrown away and replayed from the journal.
     """
 
-    def __init__(self, channel: Channel, signer: Signer, market: Market = no_market, deal: Deal | None = None) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        signer: Signer,
+        market: Market = no_market,
+        deal: Deal | None = None,
+        limits: Limits = NO_LIMITS,
+    ) -> None:
         if signer.address != channel.terms.signers[channel.me]:
             raise KeyUnusable(f"{signer.address} is not the signer of party {channel.me}")
         self.channel, self.market, self.deal = channel, market, deal or FairDeal()
+        self.limits = limits
         self.window = m.WINDOW
         """How many proposals may be in flight on the present connection: the smaller of both sides' numbers."""
         self._signer = signer
@@ -67,7 +76,7 @@ class Seat:
 
     def propose(self, operations: tuple[Operation, ...], salt: bytes, now: int) -> list[Effect]:
         """Half-sign the state that these operations lead to, and send it. Raises the rule it breaks."""
-        return self.act(e.ProposalWanted(operations, salt, now, self.window))
+        return self.act(e.ProposalWanted(operations, salt, now, self.window, self.limits))
 
     def answer(self) -> list[Effect]:
         """Accept, with one signature, what the peer has proposed so far and we judged right."""

@@ -21,6 +21,8 @@ from hypothesis.stateful import (
 )
 
 from channels.core import events as e, facts as f, views
+from channels.core.exposure import exposure
+from channels.core.limits import NO_LIMITS, Limits
 from channels.core.monitor import agreed_margins
 from channels.core.notices import (
     BelowMaintenance,
@@ -59,6 +61,7 @@ ACCEPT = b"\x07"
 CALL = b"\x0d"
 """That of a CollateralCall."""
 WINDOW = 4
+LIMITS = Limits(max_exposure=900 * UNIT, max_outstanding=16)
 LEGS = [
     Leg.call(ETH, EXPIRY, 2400, quantity=1),
     Leg.put(ETH, EXPIRY, 2200, quantity=1),
@@ -114,7 +117,7 @@ class TwoSides(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = Joined(window=WINDOW)
+        self.world = Joined(window=WINDOW, limits=LIMITS)
         self.chain = Chain(self.world.now)
         self.steps = 0
         for party in Party:
@@ -167,6 +170,9 @@ class TwoSides(RuleBasedStateMachine):
         trade = Trade(legs, premium * UNIT, marks) if after and marks else None
         if trade is not None and self.propose(side, fuse, trade):
             self.fired["trade"] += 1
+            above = [out for out in side.channel.outstanding if out.version > side.channel.base_version]
+            assert len(above) <= LIMITS.max_outstanding
+            assert 0 <= exposure(side.channel).cost <= (side.seat.limits.max_exposure or 10**15)
 
     @rule(fuse=fuses)
     def propose_a_mark(self, fuse: int | None) -> None:
@@ -231,9 +237,10 @@ class TwoSides(RuleBasedStateMachine):
         side = self.holder()
         return side is not None and side.channel.phase in phases
 
-    @precondition(lambda self: self.steps % 2 == 0 and self.holds_in(Phase.OPEN))
+    @precondition(lambda self: self.steps % 2 == 0 and self.holds_in(Phase.OPEN, Phase.PROPOSED))
     @rule(fuse=fuses, seconds=st.sampled_from([60, 1800]))
     def propose_a_close(self, fuse: int | None, seconds: int) -> None:
+        self.world.settle()
         side = self.holder()
         if side is not None and self.propose(side, fuse, Close(0, self.world.now + seconds)):
             self.fired["close"] += 1
@@ -489,6 +496,7 @@ class Underwater(TwoSides):
     def __init__(self) -> None:
         super().__init__()
         world = self.world
+        world.alice.seat.limits = NO_LIMITS
         world.propose(world.alice, world.trade((LEGS[0].times(-20),)))
         world.spot = str(2300 * 112 // 100)
         world.propose(world.alice, world.mark())
@@ -499,7 +507,7 @@ RULES = frozenset(
         "killed", "trade", "mark", "withdraw", "housekeeping", "close", "reopen", "delivered", "settled", "dropped",
         "connected", "restarted", "deposit", "challenge", "closed", "reopened", "heard", "turn wanted", "turn spared",
         "old accept", "close-out", "collateral asked", "collateral told", "old call",
-        "window", "accepted together", "killed behind another", "WindowFull", "sent again",
+        "window", "accepted together", "killed behind another", "WindowFull", "sent again", "ExposureTooHigh",
         "ended open", "ended disputed", "ended settling", "ended closed",
     }
 )  # fmt: skip
@@ -511,9 +519,7 @@ def test_two_honest_sides_agree_whatever_the_network_does() -> None:
     silent = RULES
     for _ in range(6):
         for machine, rounds in ((TwoSides, ROUNDS), (Underwater, ROUNDS // 3)):
-            run_state_machine_as_test(
-                machine, settings=settings(stateful_step_count=60, max_examples=rounds)
-            )  # type: ignore[no-untyped-call]
+            run_state_machine_as_test(machine, settings=settings(stateful_step_count=60, max_examples=rounds))  # type: ignore[no-untyped-call]
         silent = RULES - {name for name, times in TwoSides.fired.items() if times}
         if not silent:
             return

@@ -51,6 +51,7 @@ EVENTS: dict[type[e.Event], e.Event] = {
         e.CollateralCallSeen(1, 5),
         e.TurnNeeded(),
         e.TurnSpared(),
+        e.SilenceNoticed(30),
         e.Connected(),
         e.TermsConfirmed(),
         e.TermsRepeated(),
