@@ -91,7 +91,7 @@ class PeerRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class PeerUnresponsive:
+class PeerSilent:
     """For `seconds` the peer has not answered `version`, or, where that is 0, not passed the turn that we asked for.
 
     Nothing more is half-signed until it speaks. The owner's policy says whether a dispute follows.
@@ -287,7 +287,7 @@ Notice = (
     | CollateralCallRefused
     | WeRefused
     | PeerRefused
-    | PeerUnresponsive
+    | PeerSilent
     | TurnArrived
     | Deposited
     | PaidOut

@@ -180,7 +180,7 @@ def silence_noticed(channel: Channel, event: e.SilenceNoticed) -> Step:
     waits = version > channel.unresponsive if version else channel.turn_needed and not channel.my_turn
     if not waits:
         return Step(channel)
-    told = Notify(n.PeerUnresponsive(version, event.seconds))
+    told = Notify(n.PeerSilent(version, event.seconds))
     return Step(replace(channel, unresponsive=version), (told,))
 
 

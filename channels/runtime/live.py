@@ -17,6 +17,7 @@ import trio
 from ..core import events as e, notices as n, rules, views
 from ..core.apply import apply
 from ..core.channel import Channel
+from ..core.exposure import Exposure, exposure
 from ..core.margin_duties import releasable
 from ..core.notices import Notice
 from ..core.phases import Phase
@@ -126,6 +127,10 @@ class LiveChannel:
     def peer_margin(self) -> MarginReport:
         """The peer's margin at the agreed marks."""
         return rules.reports(self.state, *self.state.base)[self.state.me.other]
+
+    def exposure(self) -> Exposure:
+        """Return what our half-signed states could cost us against the agreed one, in the grid's scenarios."""
+        return exposure(self.state)
 
     def explain(self) -> tuple[Explanation, ...]:
         """Return our worst scenario on each underlying at the agreed marks, by Greek: lines that sum to its loss."""

@@ -27,7 +27,7 @@ def mute(pair: Pair) -> Callable[..., Any]:
 
 
 def told(pair: Pair) -> list[n.Notice]:
-    return [notice for notice in pair.alice.channel._unread if isinstance(notice, n.PeerUnresponsive)]
+    return [notice for notice in pair.alice.channel._unread if isinstance(notice, n.PeerSilent)]
 
 
 async def test_silence_is_a_notice_and_ends_when_the_peer_speaks() -> None:
@@ -40,6 +40,7 @@ async def test_silence_is_a_notice_and_ends_when_the_peer_speaks() -> None:
         with pytest.raises((PeerIsSilent, PeerUnresponsive)):
             await pair.alice.channel.mark()
         assert len(told(pair)) == 1
+        assert pair.alice.channel.exposure().cost == 0, "a mark gives the peer nothing to choose"
         assert pair.alice.channel.phase is Phase.PROPOSED, "without the owner's word there is no dispute"
         pair.bob.node.seats[pair.bob.channel.id].receive = hears  # type: ignore[method-assign]
         link = pair.alice.node.link_to(pair.bob.role.address)

@@ -158,8 +158,8 @@ def test_silence_is_told_once_and_nothing_more_is_half_signed_until_it_ends(worl
     half_sign(world, Mark())
     for _ in range(3):
         world.act(world.alice, e.SilenceNoticed(30))
-    assert [notice for notice in world.alice.notices if isinstance(notice, n.PeerUnresponsive)] == [
-        n.PeerUnresponsive(2, 30)
+    assert [notice for notice in world.alice.notices if isinstance(notice, n.PeerSilent)] == [
+        n.PeerSilent(2, 30)
     ]
     with pytest.raises(PeerIsSilent):
         half_sign(world, Mark())
@@ -171,8 +171,8 @@ def test_silence_is_told_once_and_nothing_more_is_half_signed_until_it_ends(worl
 
 def test_a_turn_that_does_not_come_is_silence_too(world: Joined) -> None:
     world.act(world.bob, e.SilenceNoticed(30))
-    assert not [notice for notice in world.bob.notices if isinstance(notice, n.PeerUnresponsive)]
+    assert not [notice for notice in world.bob.notices if isinstance(notice, n.PeerSilent)]
     world.act(world.bob, e.TurnNeeded())
     world.act(world.bob, e.SilenceNoticed(30))
-    assert n.PeerUnresponsive(0, 30) in world.bob.notices
+    assert n.PeerSilent(0, 30) in world.bob.notices
     assert world.now == NOW
