@@ -8,7 +8,7 @@ from channels.core import events as e, facts as f, notices as n, records as r
 from channels.core.fold import replay
 from channels.core.phases import Phase
 from channels.core.views import waiting_for
-from channels.errors import IntentInvalid, MarginShortfall, OutstandingProposal, TurnPromised, WindowFull
+from channels.errors import IntentInvalid, MarginShortfall, OutstandingProposal, ReduceOnly, TurnPromised, WindowFull
 from channels.model import Acknowledge, Close, Leg, Mark, Party, Trade, Withdraw, net
 from channels.risk import DEFAULT_POLICY
 from channels.seal import state_digest
@@ -217,6 +217,16 @@ def test_many_trades_need_margin_for_where_they_lead_not_for_the_way(world: Join
     propose(world, naked, Trade(bought, 8_940 * UNIT, world.view(after, NOW)))  # type: ignore[arg-type]
     world.settle()
     assert world.agreed.book.legs == (CALL.times(-1),)
+
+
+def test_a_breach_that_is_in_flight_counts_for_what_stands_on_it(world: Joined) -> None:
+    """The premium would restore initial margin, but below maintenance one only reduces: also below marks in flight."""
+    world.propose(world.alice, world.trade([CALL.times(-20)]))
+    world.spot = str(2300 * 112 // 100)
+    propose(world, world.mark())
+    with pytest.raises(ReduceOnly):
+        propose(world, Trade((CALL.times(-1),), -9_000 * UNIT, world.mark().marks))
+    world.settle()
 
 
 def test_an_older_journal_kept_no_refusals_and_its_last_proposal_stands_on_the_agreed_state(world: Joined) -> None:
