@@ -158,9 +158,7 @@ def test_silence_is_told_once_and_nothing_more_is_half_signed_until_it_ends(worl
     half_sign(world, Mark())
     for _ in range(3):
         world.act(world.alice, e.SilenceNoticed(30))
-    assert [notice for notice in world.alice.notices if isinstance(notice, n.PeerSilent)] == [
-        n.PeerSilent(2, 30)
-    ]
+    assert [notice for notice in world.alice.notices if isinstance(notice, n.PeerSilent)] == [n.PeerSilent(2, 30)]
     with pytest.raises(PeerIsSilent):
         half_sign(world, Mark())
     world.settle()
