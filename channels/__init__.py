@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from .core.channel import MarkPolicy as MarkPolicy
     from .core.commands import Effect as Effect, Notify as Notify, Persist as Persist, Send as Send
     from .core.events import DepositConfirmed as DepositConfirmed
+    from .core.exposure import Exposure as Exposure, exposure as exposure
     from .core.facts import DepositSeen as DepositSeen
+    from .core.limits import Limits as Limits
     from .core.machine import open_channel as open_channel, replay as replay
     from .core.notices import (
         BelowMaintenance as BelowMaintenance,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
         Notice as Notice,
         PaidOut as PaidOut,
         PeerRefused as PeerRefused,
+        PeerSilent as PeerSilent,
         Registered as Registered,
         Released as Released,
         SettlementFixed as SettlementFixed,
@@ -129,6 +132,8 @@ _PLACES = {
     "chain.client": ("Web3Chain",),
     "chain.local": ("LocalChain",),
     "core.channel": ("MarkPolicy",),
+    "core.exposure": ("Exposure", "exposure"),
+    "core.limits": ("Limits",),
     "core.commands": ("Effect", "Notify", "Persist", "Send"),
     "core.events": ("DepositConfirmed",),
     "core.facts": ("DepositSeen",),
@@ -136,9 +141,9 @@ _PLACES = {
     "core.notices": (
         "BelowMaintenance", "CallingMargin", "Challenged", "ChannelClosed", "ChannelOpened", "CollateralCallRefused",
         "CollateralCalled", "DataLoss", "Deposited", "DisputeEnded", "Liquidated", "Liquidating", "MarginCallCured",
-        "MarginCalled", "MarginRestored", "Notice", "PaidOut", "PeerRefused", "Registered", "Released",
-        "SettlementFixed", "Settling", "SpotBreach", "SpotBreachOver", "TopUpNeeded", "ToppingUp", "TurnArrived",
-        "Updated", "WeRefused",
+        "MarginCalled", "MarginRestored", "Notice", "PaidOut", "PeerRefused", "PeerSilent", "Registered",
+        "Released", "SettlementFixed", "Settling", "SpotBreach", "SpotBreachOver", "TopUpNeeded", "ToppingUp",
+        "TurnArrived", "Updated", "WeRefused",
     ),
     "core.phases": ("Phase",),
     "errors": (

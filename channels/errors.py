@@ -327,6 +327,76 @@ class OutstandingProposal(RuleViolation):
 
 
 @dataclass(eq=False)
+class WindowFull(RuleViolation):
+    """More proposals, or more operations, in flight than the two sides keep at a time."""
+
+    window: int
+    operations: int
+    code: ClassVar[str] = "proposal: window full"
+    text: ClassVar[str] = "at most {window} proposals with {operations} operations together wait for an answer"
+
+
+@dataclass(eq=False)
+class BaseRefused(RuleViolation):
+    """A proposal that stands on a version which is neither agreed nor the last one proposed."""
+
+    version: int
+    base: int
+    code: ClassVar[str] = "proposal: base refused"
+    text: ClassVar[str] = "version {version} stands on version {base}, which is neither agreed nor proposed here"
+
+
+@dataclass(eq=False)
+class TurnPromised(RuleViolation):
+    """The peer waits for the turn and a whole window was proposed in this one: it is passed on before more."""
+
+    turn: int
+    code: ClassVar[str] = "turn: promised"
+    text: ClassVar[str] = "the peer waits for turn {turn}: what is in flight is finished first"
+
+
+@dataclass(eq=False)
+class TurnsWasted(RuleViolation):
+    """The turn went to and fro too often while nothing was agreed."""
+
+    limit: int
+    code: ClassVar[str] = "turn: wasted"
+    text: ClassVar[str] = "the turn moved {limit} times while nothing was agreed"
+
+
+@dataclass(eq=False)
+class ExposureTooHigh(RuleViolation):
+    """The owner's limit on what half-signed states may cost, token units; `version` is the one that costs most."""
+
+    version: int
+    cost: int
+    limit: int
+    decimals: int
+    code: ClassVar[str] = "proposal: exposure"
+    text: ClassVar[str] = (
+        "half-signed, version {version} could cost {cost} token units against the agreed state, the limit is {limit}"
+    )
+
+
+@dataclass(eq=False)
+class TooManyOutstanding(RuleViolation):
+    """The owner's limit on how many half-signed states the peer may hold."""
+
+    limit: int
+    code: ClassVar[str] = "proposal: too many outstanding"
+    text: ClassVar[str] = "{limit} states are half-signed and not superseded: wait until something is agreed"
+
+
+@dataclass(eq=False)
+class PeerIsSilent(RuleViolation):
+    """The peer has not answered in time: nothing more is half-signed until it speaks."""
+
+    version: int
+    code: ClassVar[str] = "proposal: the peer is silent"
+    text: ClassVar[str] = "version {version} has no answer in time: nothing more is half-signed until the peer speaks"
+
+
+@dataclass(eq=False)
 class SigningBarred(RuleViolation):
     """A CLOSE or REOPEN is signed: nothing may be signed above it until it is mined or has expired."""
 

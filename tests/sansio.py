@@ -20,6 +20,7 @@ from typing import Any
 from channels.core import events as e, facts as f, records as r
 from channels.core.channel import Channel, MarkPolicy
 from channels.core.commands import Effect, Persist, Send
+from channels.core.limits import NO_LIMITS, Limits
 from channels.core.machine import open_channel, replay
 from channels.core.notices import Notice
 from channels.model import (
@@ -72,6 +73,10 @@ class Side:
     hangups: list[Hangup] = field(default_factory=list)
     signed: dict[int, HalfSigned] = field(default_factory=dict)
     """By version, everything this side ever journalled as signed."""
+    proposed: dict[int, bytes] = field(default_factory=dict)
+    """By version, the bytes of every proposal it ever sent."""
+    again: int = 0
+    """How many of them it sent again."""
     held: int = 0
     """The highest version it ever journalled with both signatures."""
     heard: int = 0
@@ -91,8 +96,13 @@ class Side:
 class Joined:
     """Alice (party 0) and Bob (party 1)."""
 
-    def __init__(self, terms: Terms = TERMS, *, opened: bool = True) -> None:
+    def __init__(
+        self, terms: Terms = TERMS, *, opened: bool = True, window: int = m.WINDOW, limits: Limits = NO_LIMITS
+    ) -> None:
         self.terms, self.now, self.spot, self.vol = terms, NOW, "2300", "0.6"
+        self.limits = limits
+        self.windows = dict.fromkeys(Party, window)
+        """How many proposals each side lets be in flight, from its next connection on."""
         self.id = terms.channel_id(DEPLOYMENT)
         self.history: list[tuple[Side, bytes]] = []
         """Every frame that ever arrived, and where."""
@@ -125,7 +135,15 @@ class Joined:
         self.drop()
         for side, end in zip(self.sides, End, strict=True):
             peer = self.other(side).role.address if expect else None
-            side.session = Session(side.role.signer, end, fresh(), side.seats, opener=self.opener(side), expected=peer)
+            side.session = Session(
+                side.role.signer,
+                end,
+                fresh(),
+                side.seats,
+                opener=self.opener(side),
+                expected=peer,
+                window=self.windows[side.me],
+            )
         for side in self.sides:
             assert side.session is not None
             self.other(side).transit.append(side.session.start())
@@ -136,13 +154,13 @@ class Joined:
     def opener(self, side: Side) -> Callable[..., tuple[Seat, list[Effect]]]:
         def accept(deployment: Any, terms: Terms) -> tuple[Seat, list[Effect]]:
             made = open_channel(deployment, terms, side.me, DEFAULT_POLICY, MARK_POLICY, initiated=False)
-            return Seat(made.channel, side.role.signer, side.market, side.deal), list(made.commands)  # type: ignore[arg-type]
+            return Seat(made.channel, side.role.signer, side.market, side.deal, self.limits), list(made.commands)  # type: ignore[arg-type]
 
         return accept
 
     def open(self, side: Side) -> None:
         made = open_channel(DEPLOYMENT, self.terms, side.me, DEFAULT_POLICY, MARK_POLICY, initiated=True)
-        side.seats[self.id] = Seat(made.channel, side.role.signer, side.market, side.deal)
+        side.seats[self.id] = Seat(made.channel, side.role.signer, side.market, side.deal, self.limits)
         self.carry(side, made.commands)
 
     @property
@@ -224,6 +242,10 @@ class Joined:
         """Whatever leaves was journalled before, under this version and no other state."""
         if isinstance(message, m.Propose | m.Accept):
             assert side.signed[message.version].signature == message.signature, "said before it was durable"
+            if isinstance(message, m.Propose):
+                data = Session.to_bytes(message)
+                side.again += message.version in side.proposed
+                assert side.proposed.setdefault(message.version, data) == data, "sent again in other bytes"
         elif isinstance(message, m.Resume) and message.agreed is not None:
             shown = message.agreed
             assert side.signed[shown.version].state == shown.state
@@ -240,7 +262,7 @@ class Joined:
         side.seats.clear()
         if records:
             channel = replay(records, DEFAULT_POLICY, MARK_POLICY)
-            side.seats[self.id] = Seat(channel, side.role.signer, side.market, side.deal)
+            side.seats[self.id] = Seat(channel, side.role.signer, side.market, side.deal, self.limits)
             side.heard = 0
 
     def reconnect(self) -> None:
@@ -324,6 +346,7 @@ def durable(channel: Channel) -> tuple[Any, ...]:
         channel.turn,
         channel.accepted,
         channel.frozen,
+        channel.in_flight,
         replace(channel.chain, time=0),
     )
 

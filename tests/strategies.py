@@ -148,6 +148,7 @@ journal_records: st.SearchStrategy[Any] = st.one_of(
     st.just(records.TermsAccepted()),
     st.builds(records.Signed, half_signed, batches),
     st.builds(records.StateAgreed, agreed_states, st.just(()) | batches),
+    st.builds(records.ProposalsKilled, words64),
     st.builds(records.TurnMoved, words64),
     st.builds(records.ChainSaid, chain_facts),
     st.builds(records.BookRecalled, books()),

@@ -85,6 +85,8 @@ class Outstanding:
 
     half: HalfSigned
     operations: tuple[Operation, ...]
+    base: int = 0
+    """The version that the operations apply to: agreed, or that of the proposal before it; 0 where there is none."""
 
     @property
     def version(self) -> int:
@@ -92,8 +94,19 @@ class Outstanding:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """A proposal of the peer's that we find right and have not signed: our one answer may cover others after it."""
+
+    half: HalfSigned
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Signing:
-    """A signature of ours that was asked for and is not there yet. `theirs`: the half-signed state it completes."""
+    """A signature of ours that was asked for and is not there yet. `theirs`: the half-signed state it completes.
+
+    `operations` then led to it from the agreed state, over every proposal of the peer's that it accepts.
+    """
 
     state: State
     book: Book
@@ -134,11 +147,21 @@ class Channel:
     """The last deposit that this node decided on by itself, mined or not."""
     topped_up: int = 0
     """Token units of all of these."""
-    in_flight: int = 0
-    """The version of our proposal that waits for an answer; 0: none."""
+    in_flight: tuple[int, ...] = ()
+    """The versions of our proposals that wait for an answer, rising: each applies to the one before it."""
+    unanswered: tuple[Judged, ...] = ()
+    """The peer's proposals that we judged right and answer next, each on the one before it."""
     signing: Signing | None = None
+    is_resumed: bool = True
+    """Whether we know what the peer knows, on this connection: its Resume decides what has to be sent again."""
+    unresponsive: int = 0
+    """Our version that the peer has left without an answer for too long; 0: none, or it has spoken since."""
     turn_wanted: bool = False
     """The peer asked for the turn."""
+    turn_used: int = 0
+    """How many proposals we made since the peer asked for this turn."""
+    idle_turns: int = 0
+    """How often the turn has moved on this connection since something was agreed."""
     turn_needed: bool = False
     """Our owner asked for the turn and has not used it yet."""
     called: int = 0
@@ -190,6 +213,39 @@ class Channel:
         """The version that the next operations apply to; 0 where nothing is agreed."""
         state, _ = self.base
         return state.version if state else 0
+
+    @property
+    def tip(self) -> tuple[State | None, Book]:
+        """The state and book that the next proposal applies to: the newest in flight, or those agreed.
+
+        Only the turn's holder proposes and only the other side answers, so it is the same chain seen from both ends.
+        """
+        if self.unanswered:
+            newest = self.unanswered[-1].half
+            return newest.state, newest.book
+        if self.in_flight:
+            half = self.halves[self.in_flight[-1]].half
+            return half.state, half.book
+        return self.base
+
+    @property
+    def tip_version(self) -> int:
+        """The version of `tip`; 0 where there is none."""
+        state, _ = self.tip
+        return state.version if state else 0
+
+    @property
+    def halves(self) -> dict[int, Outstanding]:
+        """What is outstanding, by version."""
+        return {out.version: out for out in self.outstanding}
+
+    def chain_to(self, version: int) -> tuple[Outstanding, ...]:
+        """Return our outstanding proposals that lead to `version`, oldest first: each applies to the one before it."""
+        halves, found = self.halves, list[Outstanding]()
+        while version > self.agreed_version and version in halves:
+            found.append(halves[version])
+            version = halves[version].base
+        return tuple(reversed(found))
 
     @property
     def book(self) -> Book:

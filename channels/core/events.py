@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import RuleViolation
 from ..model import Agreed, Book, HalfSigned, Marks, Operation
+from ..wire.messages import WINDOW
 from .facts import (
     CalledSeen,
     ClosedSeen,
@@ -18,6 +19,7 @@ from .facts import (
     ReleasedSeen,
     SettlementSeen,
 )
+from .limits import NO_LIMITS, Limits
 
 
 class Event:
@@ -31,11 +33,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class ProposalWanted(Event):
-    """The owner wants these operations agreed. `salt` is fresh randomness, `now` unix seconds."""
+    """The owner wants these operations agreed. `salt` is fresh randomness, `now` unix seconds.
+
+    `window` is how many proposals the peer lets us keep in flight, `limits` what the owner lets us half-sign.
+    """
 
     operations: tuple[Operation, ...]
     salt: bytes
     now: int
+    window: int = WINDOW
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,13 @@ class TurnNeeded(Event):
 @dataclass(frozen=True, slots=True)
 class TurnSpared(Event):
     """The owner has proposed, or given up: the turn may go to a peer that wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceNoticed(Event):
+    """Our clock says that the peer has left us without an answer, or without the turn, for `seconds`: too long."""
+
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +120,11 @@ class ProposalSeen(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerDue(Event):
+    """No more of the peer's is at hand: accept, with one signature, all of its proposals that were judged right."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProposalBroken(Event):
     """Operations of the peer's that do not apply to the agreed state, so that there is nothing to judge."""
 
@@ -152,11 +171,15 @@ class CollateralCallSeen(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResumeSeen(Event):
-    """What the peer knows, after a (re)connection; both signatures of `agreed` were verified."""
+    """What the peer knows, after a (re)connection; both signatures of `agreed` were verified.
+
+    `window` is how many proposals it lets us keep in flight.
+    """
 
     turn: int
     signed: int
     agreed: Agreed | None
+    window: int = WINDOW
 
 
 # From the chain, confirmed

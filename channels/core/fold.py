@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ..errors import InvariantBroken
-from ..model import Agreed, Intent, Party
+from ..errors import InvariantBroken, RuleViolation
+from ..model import Agreed, Book, HalfSigned, Intent, Operation, Party, State
 from ..risk.engine import EXACT, MarginEngine
 from ..risk.policy import MarginPolicy
 from . import records as r
+from .apply import apply
 from .channel import ChainView, Channel, MarkPolicy, Outstanding
 from .facts import (
     CalledSeen,
@@ -34,15 +35,47 @@ from .margin_calls import NO_CALL, MarginCall
 def replay(
     records: Iterable[r.Record], policy: MarginPolicy, mark_policy: MarkPolicy, margin_engine: MarginEngine = EXACT
 ) -> Channel:
-    """Return the channel that a journal describes. A proposal of ours that nothing superseded waits for its answer."""
+    """Return the channel that a journal describes. What was in flight is: it is sent again when the peer is there."""
     channel: Channel | None = None
     for record in records:
         channel = evolve(channel, record, policy=policy, mark_policy=mark_policy)
     if channel is None:
         raise InvariantBroken("a journal starts with Opened", "it is empty")
-    newest = max((out.version for out in channel.outstanding), default=0)
-    waiting = newest if channel.my_turn and newest > channel.version else 0
-    return replace(channel, in_flight=waiting, margin_engine=margin_engine)
+    return replace(_mend_bases(channel), margin_engine=margin_engine)
+
+
+def _mend_bases(channel: Channel) -> Channel:
+    """Find the bases of what an older release left in flight: it did not journal that the peer had refused.
+
+    There, every proposal stood on the agreed state, and of several only the last still waited for its answer.
+    """
+    for version in channel.in_flight[1:]:
+        halves, (state, _) = channel.halves, channel.base
+        out = halves[version]
+        if not _leads_to(channel, halves[out.base].half.state, halves[out.base].half.book, out):
+            mended = replace(out, base=state.version if state else 0)
+            others = tuple(mended if o is out else o for o in channel.outstanding)
+            waiting = tuple(v for v in channel.in_flight if v >= version)
+            channel = replace(channel, outstanding=others, in_flight=waiting)
+    return channel
+
+
+def _leads_to(channel: Channel, base: State, book: Book, out: Outstanding) -> bool:
+    try:
+        state, _ = apply(
+            channel.id,
+            base,
+            book,
+            out.operations,
+            proposer=channel.me,
+            version=out.version,
+            salt=out.half.book.salt,
+            decimals=channel.terms.decimals,
+            policy=channel.policy,
+        )
+    except RuleViolation:
+        return False
+    return state == out.half.state
 
 
 def evolve(
@@ -72,12 +105,11 @@ def evolve(
         case r.TermsAccepted():
             return replace(channel, accepted=True)
         case r.Signed(half, operations):
-            out = Outstanding(half, operations)
-            return replace(
-                channel, outstanding=(*channel.outstanding, out), signed=max(channel.signed, half.state.version)
-            )
+            return _evolve_signed(channel, half, operations)
         case r.StateAgreed(agreed, _):
             return _evolve_agreed(channel, agreed)
+        case r.ProposalsKilled(version):
+            return replace(channel, in_flight=tuple(v for v in channel.in_flight if v < version))
         case r.TurnMoved(turn):
             return replace(channel, turn=turn)
         case r.ChainSaid(fact):
@@ -88,6 +120,18 @@ def evolve(
             return replace(channel, frozen=theirs)
         case r.TopUpDecided(amount):
             return replace(channel, top_up=record, topped_up=channel.topped_up + amount)
+
+
+def _evolve_signed(channel: Channel, half: HalfSigned, operations: tuple[Operation, ...]) -> Channel:
+    """Only the turn's holder proposes: what we sign without the turn completes a proposal of the peer's."""
+    version = half.state.version
+    out = Outstanding(half, operations, channel.tip_version)
+    return replace(
+        channel,
+        outstanding=(*channel.outstanding, out),
+        signed=max(channel.signed, version),
+        in_flight=(*channel.in_flight, version) if channel.my_turn else channel.in_flight,
+    )
 
 
 def _evolve_agreed(channel: Channel, agreed: Agreed) -> Channel:
@@ -119,8 +163,8 @@ def _drop_superseded(channel: Channel) -> Channel:
         return version > floor or (withdraws and version > registered) or version == registered
 
     kept = tuple(out for out in channel.outstanding if keep(out))
-    in_flight = channel.in_flight if channel.in_flight > newest else 0
-    return replace(channel, outstanding=kept, in_flight=in_flight)
+    waiting = tuple(version for version in channel.in_flight if version > newest)
+    return replace(channel, outstanding=kept, in_flight=waiting)
 
 
 def _evolve_chain(channel: Channel, fact: ChainFact) -> Channel:
@@ -135,10 +179,12 @@ def _evolve_chain(channel: Channel, fact: ChainFact) -> Channel:
         case SettlementSeen():
             return replace(channel, chain=replace(chain, settlements=(*chain.settlements, fact)))
         case ClosedSeen(payouts):
-            return replace(channel, chain=replace(chain, payouts=payouts, calls=(NO_CALL, NO_CALL)))
+            closed = replace(chain, payouts=payouts, calls=(NO_CALL, NO_CALL))
+            return replace(channel, chain=closed, unanswered=())
         case RegisteredSeen(state, deadline):
             calls = _calls_after(chain, fact)
-            channel = replace(channel, chain=replace(chain, registered=state, deadline=deadline, calls=calls))
+            heard = replace(chain, registered=state, deadline=deadline, calls=calls)
+            channel = replace(channel, chain=heard, unanswered=())
             closing = channel.closing
             if closing and state == closing.state and closing.state.intent is Intent.REOPEN:
                 channel = replace(channel, agreed=closing, closing=None)

@@ -24,7 +24,9 @@ def check(before: Channel, after: Channel) -> None:
     versions = [out.version for out in after.outstanding]
     _require(len(set(versions)) == len(versions), "a version is half-signed once", versions)
     _require(max(versions, default=0) <= after.signed, "what is outstanding was signed", versions)
-    _require(not after.in_flight or after.in_flight in versions, "what is in flight is outstanding", after.in_flight)
+    _require(set(after.in_flight) <= set(versions), "what is in flight is outstanding", after.in_flight)
+    _require(sorted(set(after.in_flight)) == list(after.in_flight), "versions in flight rise", after.in_flight)
+    _require(not (after.in_flight and after.unanswered), "one side proposes at a time", after.in_flight)
 
 
 def _require(condition: bool, law: str, detail: object) -> None:

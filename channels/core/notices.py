@@ -14,11 +14,15 @@ class ChannelOpened:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """A new agreed state. `proposer` is who proposed the operations that led to it."""
+    """A new agreed state. `proposer` is who proposed the operations that led to it from the one agreed before.
+
+    `versions` are the proposals that it accepts, its own the last: none of the others was signed by both.
+    """
 
     agreed: Agreed
     operations: tuple[Operation, ...]
     proposer: Party
+    versions: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,17 @@ class PeerRefused:
     version: int
     code: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSilent:
+    """For `seconds` the peer has not answered `version`, or, where that is 0, not passed the turn that we asked for.
+
+    Nothing more is half-signed until it speaks. The owner's policy says whether a dispute follows.
+    """
+
+    version: int
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +287,7 @@ Notice = (
     | CollateralCallRefused
     | WeRefused
     | PeerRefused
+    | PeerSilent
     | TurnArrived
     | Deposited
     | PaidOut

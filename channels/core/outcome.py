@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..errors import InvariantBroken, RuleViolation, SigningSuspended, TurnOutOfOrder
-from ..model import ZERO32, Agreed
+from ..errors import BaseRefused, InvariantBroken, RuleViolation, SigningSuspended, TurnOutOfOrder, TurnsWasted
+from ..model import ZERO32, Agreed, Operation
 from ..wire import messages as m
 from . import notices as n, records as r, rules
 from .channel import Channel, Outstanding
 from .commands import Command, Notify, Persist, Send
 from .fold import evolve
+
+MAX_IDLE_TURNS = 1_024
+"""How often the turn moves on one connection while nothing is agreed: each move is a record in the journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +45,48 @@ class Outcome:
         return Step(self.channel, tuple(self.commands))
 
 
-def agree(outcome: Outcome, agreed: Agreed, out: Outstanding) -> None:
-    outcome.persist(r.StateAgreed(agreed, out.operations))
-    outcome.notify(n.Updated(agreed, out.operations, outcome.channel.me))
+def agree(outcome: Outcome, agreed: Agreed) -> None:
+    """Our proposals up to this one are agreed: the last by both signatures, those it stands on because it does."""
+    chain = outcome.channel.chain_to(agreed.version)
+    operations: tuple[Operation, ...] = sum((out.operations for out in chain), ())
+    outcome.persist(r.StateAgreed(agreed, operations))
+    outcome.notify(n.Updated(agreed, operations, outcome.channel.me, tuple(out.version for out in chain)))
+    outcome.channel = replace(outcome.channel, idle_turns=0)
+
+
+def kill(outcome: Outcome, version: int, code: str, reason: str) -> None:
+    """Our proposals in flight from `version` on wait no longer: what stood on a refused one has no base any more."""
+    killed = [v for v in outcome.channel.in_flight if v >= version]
+    outcome.persist(r.ProposalsKilled(version))
+    outcome.notify(n.PeerRefused(killed[0], code, reason))
+    for later in killed[1:]:
+        outcome.notify(n.PeerRefused(later, BaseRefused.code, str(BaseRefused(later, killed[0]))))
 
 
 def pass_turn_if_wanted(outcome: Outcome) -> None:
+    """Hand over a turn that the peer waits for, once nothing is in flight: an owner who needs it has used it, too."""
     channel = outcome.channel
-    idle = not channel.turn_needed and not channel.in_flight and channel.signing is None
+    idle = not channel.in_flight and channel.signing is None and not (channel.turn_needed and not channel.turn_used)
     if channel.turn_wanted and channel.my_turn and idle:
         outcome.channel = replace(channel, turn_wanted=False)
-        outcome.persist(r.TurnMoved(channel.turn + 1))
+        _move_turn(outcome, channel.turn + 1)
         outcome.send(m.PassTurn(channel.id, channel.turn + 1))
+        if channel.turn_needed:
+            outcome.send(m.WantTurn(channel.id))
+
+
+def _move_turn(outcome: Outcome, turn: int) -> None:
+    outcome.persist(r.TurnMoved(turn))
+    outcome.channel = replace(outcome.channel, turn_used=0, idle_turns=outcome.channel.idle_turns + 1)
 
 
 def take_turn(outcome: Outcome, turn: int) -> None:
     """Adopt a counter above ours: only the holder can pass, so it is one above and the turn was not ours."""
     if turn != outcome.channel.turn + 1 or outcome.channel.my_turn:
         raise TurnOutOfOrder(turn, outcome.channel.turn)
-    outcome.persist(r.TurnMoved(turn))
+    if outcome.channel.idle_turns >= MAX_IDLE_TURNS:
+        raise TurnsWasted(MAX_IDLE_TURNS)
+    _move_turn(outcome, turn)
     outcome.notify(n.TurnArrived(turn))
 
 
@@ -88,7 +114,8 @@ def check_may_sign(channel: Channel) -> None:
 
 def proposal_message(channel: Channel, out: Outstanding) -> m.Propose:
     """The message of a half-signed state: the same bytes whenever it is sent. An empty book has no salt to send."""
-    return m.Propose(channel.id, out.version, out.operations, out.half.book.salt or ZERO32, out.half.signature)
+    salt = out.half.book.salt or ZERO32
+    return m.Propose(channel.id, out.version, out.operations, salt, out.half.signature, out.base)
 
 
 def refuse(channel: Channel, version: int, violation: RuleViolation) -> Step:

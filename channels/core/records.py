@@ -37,10 +37,17 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class StateAgreed:
-    """A state with both signatures. `operations` led to it."""
+    """A state with both signatures. `operations` led to it from the one agreed before, over all that it accepts."""
 
     agreed: Agreed
     operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalsKilled:
+    """Our proposals in flight from `version` on wait for no answer any more. They stay outstanding."""
+
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,5 +90,14 @@ class TopUpDecided:
 
 
 Record = (
-    Opened | TermsAccepted | Signed | StateAgreed | TurnMoved | ChainSaid | BookRecalled | SigningFrozen | TopUpDecided
+    Opened
+    | TermsAccepted
+    | Signed
+    | StateAgreed
+    | ProposalsKilled
+    | TurnMoved
+    | ChainSaid
+    | BookRecalled
+    | SigningFrozen
+    | TopUpDecided
 )

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..errors import WindowFull
 from ..model import Agreed
 from ..wire import messages as m
 from . import events as e, notices as n, records as r
 from .channel import Channel
 from .commands import Send
-from .outcome import Outcome, Step, agree, freeze, note_version, proposal_message, take_turn
+from .outcome import Outcome, Step, agree, freeze, kill, note_version, proposal_message, take_turn
 from .phases import Phase
 
 
 def connected(channel: Channel, event: e.Connected) -> Step:
     if not channel.accepted:
         return Step(channel, (Send(m.Open(channel.deployment, channel.terms)),))
-    return Step(replace(channel, turn_wanted=False, called=0), (Send(_resume(channel)),))
+    fresh = replace(channel, turn_wanted=False, called=0, unanswered=(), turn_used=0, idle_turns=0, is_resumed=False)
+    return Step(fresh, (Send(_resume(channel)),))
 
 
 def _resume(channel: Channel) -> m.Resume:
@@ -50,7 +52,7 @@ def terms_repeated(channel: Channel, event: e.TermsRepeated) -> Step:
 
 def resume_seen(channel: Channel, event: e.ResumeSeen) -> Step:
     """One message each way heals any gap: adopt what we half-signed, take the turn, send again what has no answer."""
-    outcome = Outcome(channel)
+    outcome = Outcome(replace(channel, is_resumed=True, unresponsive=0))
     if not channel.accepted:
         # Only who has journalled the terms resumes: the acceptance itself was lost.
         _accepted(outcome)
@@ -62,12 +64,22 @@ def resume_seen(channel: Channel, event: e.ResumeSeen) -> Step:
     # A peer that really went back finds out by our Resume, whose counter does not follow its own.
     if event.turn > outcome.channel.turn:
         take_turn(outcome, event.turn)
-    waiting = next((o for o in outcome.channel.outstanding if o.version == outcome.channel.in_flight), None)
-    if waiting and outcome.channel.my_turn and outcome.channel.phase is not Phase.CLOSED:
-        outcome.send(proposal_message(channel, waiting))
+    if outcome.channel.my_turn and outcome.channel.phase is not Phase.CLOSED:
+        _send_again(outcome, event.window)
     if outcome.channel.turn_needed and not outcome.channel.my_turn:
         outcome.send(m.WantTurn(channel.id))
     return outcome.done()
+
+
+def _send_again(outcome: Outcome, window: int) -> None:
+    """Send what has no answer, byte for byte; what a smaller window than before has no room for is given up."""
+    channel = outcome.channel
+    if len(channel.in_flight) > window:
+        reason = f"the peer's window is {window} since we are connected again"
+        kill(outcome, channel.in_flight[window], WindowFull.code, reason)
+    halves = outcome.channel.halves
+    for version in outcome.channel.in_flight:
+        outcome.send(proposal_message(channel, halves[version]))
 
 
 def _compare_agreed(outcome: Outcome, theirs: Agreed) -> None:
@@ -80,8 +92,7 @@ def _compare_agreed(outcome: Outcome, theirs: Agreed) -> None:
             return
     if theirs.version <= channel.version:
         return
-    out = next((o for o in channel.outstanding if o.half.state == theirs.state), None)
-    if out is None:
-        freeze(outcome, theirs.version)
+    if any(out.half.state == theirs.state for out in channel.outstanding):
+        agree(outcome, theirs)
     else:
-        agree(outcome, theirs, out)
+        freeze(outcome, theirs.version)

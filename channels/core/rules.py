@@ -44,6 +44,7 @@ from ..risk.engine import Standing
 from ..risk.report import MarginReport
 from ..risk.valuation import schedule
 from ..units import WAD, show
+from ..wire.messages import MAX_WINDOW_OPERATIONS
 from .apply import apply
 from .channel import Channel
 from .monitor import margins, standings
@@ -78,7 +79,8 @@ def judge(
     """
     _check_version(channel, state.version, proposer)
     exclusive = [op for op in operations if isinstance(op, EXCLUSIVE)]
-    if len(exclusive) > 1:
+    if len(exclusive) > 1 and not all(isinstance(op, Trade) for op in exclusive):
+        # Several trades are one option, agreed as a whole or not at all; of anything else there is one.
         raise OutstandingProposal(state.version)
     if proposer is channel.me and exclusive:
         check_exclusive(channel)
@@ -116,7 +118,7 @@ def closing(channel: Channel, operations: tuple[Operation, ...], proposer: Party
         if isinstance(operation, CloseOut):
             return apply(
                 channel.id,
-                *channel.base,
+                *channel.tip,
                 operations[:at],
                 proposer=proposer,
                 version=next_version(channel),
@@ -149,11 +151,18 @@ def _cash(channel: Channel, state: State | None) -> tuple[int, int]:
 def _check_version(channel: Channel, version: int, proposer: Party) -> None:
     if channel.bar is not None:
         raise SigningBarred(channel.bar.version, channel.bar.valid_until)
-    floor = max(channel.version, channel.chain.version, channel.signed)
+    floor = max(channel.version, channel.chain.version, channel.signed, channel.tip_version)
     if version <= floor:
         raise StaleVersion(version, floor)
     if version > floor + MAX_SKIP:
         raise VersionSkipTooLarge(version, floor)
+
+
+def has_room(channel: Channel, window: int, operations: int) -> bool:
+    """Return whether a proposal with so many operations may join what is in flight."""
+    halves = channel.halves
+    held = sum(len(halves[version].operations) for version in channel.in_flight)
+    return len(channel.in_flight) < window and held + operations <= MAX_WINDOW_OPERATIONS
 
 
 def check_exclusive(channel: Channel) -> None:
@@ -228,6 +237,8 @@ def _check_intent(channel: Channel, operation: Close | Reopen, now: int) -> None
         raise IntentInvalid(f"valid until {operation.valid_until}, allowed {now + 1} to {now + MAX_VALIDITY}")
     if isinstance(operation, Reopen) and is_called(channel, channel.me.other):
         raise IntentInvalid("a margin call on the peer stands, and a REOPEN would end it")
+    if channel.tip_version != channel.base_version:
+        raise IntentInvalid("a close or reopen stands on the agreed state: what is in flight is agreed first")
     if isinstance(operation, Reopen) and operation.payments != channel.chain.paid:
         raise IntentInvalid(f"it folds in payments {operation.payments}, confirmed are {channel.chain.paid}")
 
@@ -271,10 +282,10 @@ def _check_close_out(
 def _check_margin(channel: Channel, state: State, book: Book, *, withdraws: bool, by: Party) -> None:
     if withdraws and state.collateral < 0:
         raise WithdrawalInvalid("it exceeds the collateral in the channel")
-    held, asked = verdicts(channel, *channel.base), verdicts(channel, state, book)
+    held, asked = verdicts(channel, *channel.tip), verdicts(channel, state, book)
     if all(was.covers_maintenance for was in held) and all(is_.covers_initial for is_ in asked):
         return  # neither rule below applies to it, and no figure is needed to know
-    before = reports(channel, *channel.base)
+    before = reports(channel, *channel.tip)
     after = reports(channel, state, book)
     for party in Party:
         was, is_ = before[party], after[party]

@@ -11,7 +11,9 @@ from ..errors import (
     RuleViolation,
     StaleVersion,
     TradeInvalid,
+    TurnPromised,
     UnexpectedMessage,
+    WindowFull,
 )
 from ..model import ZERO32, HalfSigned, Operation, promote
 from ..wire import messages as m
@@ -19,13 +21,15 @@ from ..wire.codec import MAX_MESSAGE, encode
 from ..wire.schema import MAX_OPERATIONS
 from . import events as e, notices as n, records as r, rules
 from .apply import apply
-from .channel import Channel, Outstanding, Signing
-from .commands import Send, Sign
+from .channel import Channel, Judged, Signing
+from .commands import Notify, Send, Sign
+from .exposure import check_limits
 from .outcome import (
     Outcome,
     Step,
     agree,
     check_may_sign,
+    kill,
     note_version,
     pass_turn_if_wanted,
     proposal_message,
@@ -39,7 +43,8 @@ def proposal_wanted(channel: Channel, event: e.ProposalWanted) -> Step:
     check_may_sign(channel)
     if not channel.my_turn:
         raise NotYourTurn(channel.turn)
-    base, book = channel.base
+    _check_window(channel, event)
+    base, book = channel.tip
     state, after = apply(
         channel.id,
         base,
@@ -53,6 +58,7 @@ def proposal_wanted(channel: Channel, event: e.ProposalWanted) -> Step:
     )
     rules.judge(channel, event.operations, state, after, proposer=channel.me, now=event.now, view=None)
     _check_sendable(channel, event.operations)
+    check_limits(channel, event.limits, event.operations, state, after)
     signing = Signing(state, after, event.operations, theirs=None)
     return Step(replace(channel, signing=signing), (Sign(state),))
 
@@ -82,8 +88,18 @@ def proposal_seen(channel: Channel, event: e.ProposalSeen) -> Step:
         )
     except RuleViolation as refused:
         return refuse(channel, state.version, refused)
-    signing = Signing(state, event.half.book, event.operations, theirs=event.half)
-    return Step(replace(channel, signing=signing), (Sign(state),))
+    return Step(replace(channel, unanswered=(*channel.unanswered, Judged(event.half, event.operations))))
+
+
+def answer_due(channel: Channel, event: e.AnswerDue) -> Step:
+    """Accept all that was judged right by signing the last: the others are agreed because it stands on them."""
+    if not channel.unanswered:
+        return Step(channel)
+    check_may_sign(channel)
+    last = channel.unanswered[-1].half
+    operations: tuple[Operation, ...] = sum((judged.operations for judged in channel.unanswered), ())
+    signing = Signing(last.state, last.book, operations, theirs=last)
+    return Step(replace(channel, signing=signing), (Sign(last.state),))
 
 
 def proposal_broken(channel: Channel, event: e.ProposalBroken) -> Step:
@@ -106,40 +122,43 @@ def signature_made(channel: Channel, event: e.SignatureMade) -> Step:
     signing = channel.signing
     if signing is None or signing.state.version != event.version:
         raise InvariantBroken("signatures answer a Sign command", f"version {event.version}")
-    outcome = Outcome(replace(channel, signing=None))
+    half = HalfSigned(signing.state, signing.book, channel.me, event.signature)
     if signing.theirs is None:
-        half = _half(channel, signing, event.signature)
+        outcome = Outcome(replace(channel, signing=None, turn_used=channel.turn_used + 1))
         outcome.persist(r.Signed(half, signing.operations))
-        outcome.channel = replace(outcome.channel, in_flight=event.version)
-        outcome.send(proposal_message(channel, Outstanding(half, signing.operations)))
+        if channel.is_resumed:
+            outcome.send(proposal_message(channel, outcome.channel.outstanding[-1]))
         return outcome.done()
+    answered = channel.unanswered
+    outcome = Outcome(replace(channel, signing=None, unanswered=(), idle_turns=0))
     agreed = promote(signing.theirs, event.signature)
-    outcome.persist(r.Signed(_half(channel, signing, event.signature), signing.operations))
+    outcome.persist(r.Signed(half, answered[-1].operations))
     outcome.persist(r.StateAgreed(agreed, signing.operations))
     outcome.send(m.Accept(channel.id, event.version, event.signature))
-    outcome.notify(n.Updated(agreed, signing.operations, channel.me.other))
+    versions = tuple(judged.half.state.version for judged in answered)
+    outcome.notify(n.Updated(agreed, signing.operations, channel.me.other, versions))
     return outcome.done()
 
 
 def accept_seen(channel: Channel, event: e.AcceptSeen) -> Step:
-    out = next((o for o in channel.outstanding if o.version == event.version), None)
+    out = channel.halves.get(event.version)
     if out is None or event.version <= channel.agreed_version:
         if event.version <= channel.version:
             return Step(channel)
         raise UnexpectedMessage(f"Accept({event.version})", channel.phase.value)
-    outcome = Outcome(channel)
-    agree(outcome, promote(out.half, event.signature), out)
+    outcome = Outcome(replace(channel, unresponsive=0))
+    agree(outcome, promote(out.half, event.signature))
     pass_turn_if_wanted(outcome)
     return outcome.done()
 
 
 def reject_seen(channel: Channel, event: e.RejectSeen) -> Step:
-    if event.version != channel.in_flight:
+    if event.version not in channel.in_flight:
         if event.version <= channel.signed:
             return Step(channel)
         raise UnexpectedMessage(f"Reject({event.version})", channel.phase.value)
-    outcome = Outcome(replace(channel, in_flight=0))
-    outcome.notify(n.PeerRefused(event.version, event.code, event.reason))
+    outcome = Outcome(replace(channel, unresponsive=0))
+    kill(outcome, event.version, event.code, event.reason)
     pass_turn_if_wanted(outcome)
     return outcome.done()
 
@@ -155,10 +174,21 @@ def turn_spared(channel: Channel, event: e.TurnSpared) -> Step:
     return outcome.done()
 
 
+def silence_noticed(channel: Channel, event: e.SilenceNoticed) -> Step:
+    """Told once for what is waited for; the turn's holder is silent to who asked for it."""
+    version = channel.in_flight[0] if channel.in_flight else 0
+    waits = version > channel.unresponsive if version else channel.turn_needed and not channel.my_turn
+    if not waits:
+        return Step(channel)
+    told = Notify(n.PeerSilent(version, event.seconds))
+    return Step(replace(channel, unresponsive=version), (told,))
+
+
 def turn_wanted_seen(channel: Channel, event: e.TurnWantedSeen) -> Step:
     if not channel.my_turn:
         return Step(channel)
-    outcome = Outcome(replace(channel, turn_wanted=True))
+    used = channel.turn_used if channel.turn_wanted else 0
+    outcome = Outcome(replace(channel, turn_wanted=True, turn_used=used))
     pass_turn_if_wanted(outcome)
     return outcome.done()
 
@@ -175,10 +205,14 @@ def _check_sendable(channel: Channel, operations: tuple[Operation, ...]) -> None
     """Raise TradeInvalid where the message would not fit: after signing it would be a state that nobody can send."""
     if not 1 <= len(operations) <= MAX_OPERATIONS:
         raise TradeInvalid(f"{len(operations)} operations in one proposal, allowed 1 to {MAX_OPERATIONS}")
-    size = len(encode(m.Propose(channel.id, channel.signed, operations, ZERO32, bytes(65))))
+    size = len(encode(m.Propose(channel.id, channel.signed, operations, ZERO32, bytes(65), 0)))
     if size > MAX_MESSAGE - 16:
         raise TradeInvalid(f"the proposal takes {size} bytes, allowed {MAX_MESSAGE - 16}: split it")
 
 
-def _half(channel: Channel, signing: Signing, signature: bytes) -> HalfSigned:
-    return HalfSigned(signing.state, signing.book, channel.me, signature)
+def _check_window(channel: Channel, event: e.ProposalWanted) -> None:
+    """Raise WindowFull or TurnPromised: a peer that waits for the turn waits for one window of proposals at most."""
+    if not rules.has_room(channel, event.window, len(event.operations)):
+        raise WindowFull(event.window, m.MAX_WINDOW_OPERATIONS)
+    if channel.turn_wanted and channel.turn_used >= event.window:
+        raise TurnPromised(channel.turn + 1)

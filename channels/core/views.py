@@ -134,9 +134,9 @@ def _missing_prices(channel: Channel, state: State | None, book: Book) -> tuple[
 
 def housekeeping(channel: Channel) -> tuple[Operation, ...]:
     """Return the facts that the turn holder should get agreed: confirmed deposits and payments, settled expiries."""
-    if channel.phase is not Phase.OPEN or channel.bar is not None:
+    if channel.phase not in (Phase.OPEN, Phase.PROPOSED) or channel.bar is not None:
         return ()
-    state, book = channel.base
+    state, book = channel.tip
     deposits = state.deposits if state else (0, 0)
     withdrawals = state.withdrawals if state else (0, 0)
     chain = channel.chain
@@ -201,7 +201,8 @@ def waiting_for(channel: Channel) -> str:
         case Phase.OPENING:
             return "the peer to accept the terms"
         case Phase.PROPOSED:
-            return f"the peer's answer to version {channel.in_flight}"
+            first, last = channel.in_flight[0], channel.in_flight[-1]
+            return f"the peer's answer to version {first}" + (f", and up to {last}" if last > first else "")
         case Phase.DISPUTED:
             return f"the dispute's deadline, in {chain.deadline - chain.time} s"
         case Phase.SETTLING:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..core.channel import MarkPolicy
+from ..core.limits import NO_LIMITS, Limits
 from ..errors import TermsRefused
 from ..model import ZERO_ADDRESS, Address, Deployment, Terms
 from ..risk import DEFAULT_POLICY, EXACT, MarginEngine, MarginPolicy
+from ..wire.messages import WINDOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,14 @@ class NodeConfig:
     """How many blocks must stand on top of one before its facts count."""
     poll: float = 1.0
     reply_timeout: float = 30.0
+    limits: Limits = NO_LIMITS
+    """How many half-signed states the peer may hold at a time, and what they may cost us."""
+    challenge_silence: float | None = None
+    """After how long without an answer, or without the turn we asked for, to open a dispute; None: tell the owner."""
+    turn_timeout: float = 30.0
+    """How long the peer may keep the turn that we asked for, before it counts as unresponsive."""
+    window: int = WINDOW
+    """How many proposals may be in flight; with a peer that allows fewer, as many as that."""
     close_validity: int = 600
     """How long a CLOSE or REOPEN of ours stays valid; meanwhile nothing is signed above it."""
     tls: bool = True

@@ -17,17 +17,13 @@ import trio
 from ..core import events as e, notices as n, rules, views
 from ..core.apply import apply
 from ..core.channel import Channel
+from ..core.exposure import Exposure, exposure
 from ..core.margin_duties import releasable
 from ..core.notices import Notice
 from ..core.phases import Phase
 from ..errors import (
-    ConnectionLost,
-    MarginCallStands,
     MarginShortfall,
     NotPermitted,
-    OutstandingProposal,
-    PeerUnresponsive,
-    ProposalRejected,
     RuleViolation,
 )
 from ..model import (
@@ -35,7 +31,6 @@ from ..model import (
     NO_MARKS,
     ZERO32,
     ZERO_ADDRESS,
-    Address,
     Agreed,
     ChannelId,
     Close,
@@ -56,6 +51,7 @@ from ..session import Seat
 from ..units import Human, TokenAmount, token_amount
 from .confirmation import Confirmation
 from .margin_table import MarginTable
+from .proposer import Proposer
 
 if TYPE_CHECKING:
     from .node import Node
@@ -84,9 +80,8 @@ class LiveChannel:
     def __init__(self, node: Node, seat: Seat) -> None:
         self._node, self._seat = node, seat
         self._unread: deque[Notice] = deque(maxlen=MAX_UNREAD)
-        self._answers: dict[int, n.Updated | n.PeerRefused] = {}
+        self._proposer = Proposer(node, seat, self)
         self._changed = trio.Event()
-        self._proposing = trio.Lock()
         self.peer_is_called = False
         """Whether the peer is called for margin, or about to be: set by the node's margin keeper."""
         self._told_all = seat.channel.phase is Phase.CLOSED
@@ -133,6 +128,10 @@ class LiveChannel:
         """The peer's margin at the agreed marks."""
         return rules.reports(self.state, *self.state.base)[self.state.me.other]
 
+    def exposure(self) -> Exposure:
+        """Return what our half-signed states could cost us against the agreed one, in the grid's scenarios."""
+        return exposure(self.state)
+
     def explain(self) -> tuple[Explanation, ...]:
         """Return our worst scenario on each underlying at the agreed marks, by Greek: lines that sum to its loss."""
         channel = self.state
@@ -173,18 +172,17 @@ class LiveChannel:
         """Take a notice from the driver: everything it tells of is durable."""
         self._unread.append(notice)
         self._told_all = self._told_all or isinstance(notice, n.ChannelClosed)
-        if isinstance(notice, n.Updated):
-            self._answers[notice.agreed.version] = notice
-        elif isinstance(notice, n.PeerRefused):
-            self._answers[notice.version] = notice
-        while len(self._answers) > 64:
-            self._answers.pop(min(self._answers))
+        self._proposer.hear(notice)
         self.touch()
 
     def touch(self) -> None:
         """Wake whoever waits for the channel to change."""
         changed, self._changed = self._changed, trio.Event()
         changed.set()
+
+    async def changed(self) -> None:
+        """Return when something about the channel, or about who asks for what in it, has changed."""
+        await self._changed.wait()
 
     # What could happen
 
@@ -209,7 +207,7 @@ class LiveChannel:
         Raises the RuleViolation of operations that cannot be applied at all.
         """
         channel = self.state
-        base, held = channel.base
+        base, held = channel.tip
         state, book = apply(
             channel.id,
             base,
@@ -232,11 +230,13 @@ class LiveChannel:
     # What should happen
 
     async def propose(self, *operations: Operation) -> Confirmation:
-        """Get operations agreed, as one new state; return its confirmation.
+        """Get operations agreed, all or none of them; return the confirmation of the state that they led to.
 
-        Waits for the turn, and for the peer's answer. Raises the rule it breaks (MarginShortfall names what is lacking)
-        before anything is signed, MarginCallStands, ProposalRejected with the peer's reason, or PeerUnresponsive: then
-        the proposal stays half-signed and the peer may still complete it.
+        Waits for the turn, and for the peer's answer. What other callers want meanwhile may be agreed with it: then the
+        confirmation lists that too, and newer marks have taken the place of older ones. Marks made for another book
+        than the operations meet are taken anew from the node's market. Raises the rule it breaks (MarginShortfall names
+        what is lacking) before anything is signed, MarginCallStands, ProposalRejected with the peer's reason, or
+        PeerUnresponsive: then the proposal stays half-signed and the peer may still complete it.
         """
         return await self._agree(lambda: operations)
 
@@ -245,18 +245,8 @@ class LiveChannel:
 
         While we wait for the turn the peer may trade, and the clock runs on.
         """
-        async with self._proposing:
-            self._check_call(build())
-            self._node.act(self._seat, e.TurnNeeded())
-            try:
-                await self._take_turn()
-                operations = build()
-                if any(isinstance(op, Trade | Withdraw | CloseOut) for op in operations):
-                    await self._supersede()
-                version = self._propose_now(operations)
-            finally:
-                self._node.act(self._seat, e.TurnSpared())
-            return await self._answer_to(version)
+        update = await self._proposer.propose(build)
+        return self.confirmation(update.agreed, update.operations)
 
     async def mark(self, marks: Marks | None = None) -> Confirmation:
         """Get new marks agreed: the node's market's, or those given."""
@@ -376,51 +366,6 @@ class LiveChannel:
         """Turn legs between our view and party 0's: the same turn both ways."""
         sign = 1 if self.state.me is Party.ZERO else -1
         return tuple(leg.times(sign) for leg in legs)
-
-    async def _take_turn(self) -> None:
-        """Wait until we hold the turn and nothing of ours is in flight."""
-        with trio.move_on_after(self._node.config.reply_timeout):
-            while not (self.state.my_turn and not self.state.in_flight):
-                await self._changed.wait()
-            return
-        if self._node.link_to(self._peer) is None:
-            raise ConnectionLost(str(self._peer))
-        raise PeerUnresponsive(str(self._peer), self._node.config.reply_timeout)
-
-    async def _supersede(self) -> None:
-        """Agree a mark above a refused trade or withdrawal: until then it is a free option that the peer holds."""
-        try:
-            rules.check_exclusive(self.state)
-        except OutstandingProposal:
-            version = self._propose_now((self._marked(),))
-            await self._answer_to(version)
-            await self._take_turn()
-
-    def _propose_now(self, operations: tuple[Operation, ...]) -> int:
-        self._check_call(operations)
-        self._node.submit(self._seat, self._seat.propose(operations, self._node.random(32), self._node.now()))
-        return self.state.signed
-
-    def _check_call(self, operations: tuple[Operation, ...]) -> None:
-        """Raise MarginCallStands where this would be a state that a called peer could reveal."""
-        called = self.peer_is_called or views.is_called(self.state, self.state.me.other)
-        if called and not any(isinstance(op, Close | CloseOut | Reopen) for op in operations):
-            raise MarginCallStands("propose")
-
-    async def _answer_to(self, version: int) -> Confirmation:
-        with trio.move_on_after(self._node.config.reply_timeout):
-            while True:
-                answer = self._answers.get(version)
-                if isinstance(answer, n.Updated):
-                    return self.confirmation(answer.agreed, answer.operations)
-                if answer is not None:
-                    raise ProposalRejected(version, answer.code, answer.reason)
-                await self._changed.wait()
-        raise PeerUnresponsive(str(self._peer), self._node.config.reply_timeout)
-
-    @property
-    def _peer(self) -> Address:
-        return self.state.terms.signers[self.state.me.other]
 
     def confirmation(self, agreed: Agreed, operations: tuple[Operation, ...]) -> Confirmation:
         """Return what both sides can print of an agreed state."""

@@ -176,7 +176,7 @@ class MarginKeeper:
             watched.link, watched.link_since = link, now
         asked: tuple[str, int] | None = None
         if channel.in_flight:
-            asked = ("version", channel.in_flight)
+            asked = ("version", channel.in_flight[0])
         elif not channel.my_turn and (channel.turn_needed or watched.asked == ("turn", channel.turn)):
             asked = ("turn", channel.turn)
         if asked != watched.asked:

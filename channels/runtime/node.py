@@ -8,7 +8,7 @@ async with open_node(signer, store=store, chain=chain, market=market) as node:
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -139,6 +139,7 @@ class Node:
             opener=self._accept_terms,
             expected=expected,
             certificate=certificate,
+            window=self.config.window,
         )
         link = Link(stream, session, self.now, self._on_output, stranger)
         try:
@@ -203,7 +204,7 @@ class Node:
         channel = step.channel.id
         if channel in self.seats:
             raise InvalidValue("terms", f"0x{channel.hex()}", "this channel exists already: draw another salt")
-        seat = self.seats[channel] = Seat(step.channel, self.signer, self.market, self.deal)
+        seat = self.seats[channel] = Seat(step.channel, self.signer, self.market, self.deal, self.config.limits)
         self._adopt(channel)
         self._unclaimed.remove(self.channels[channel])
         self.driver.submit(channel, [c for c in step.commands if isinstance(c, Effect)])
@@ -232,7 +233,7 @@ class Node:
         policy = self.config.policy_of(terms)
         marks, engine = self.config.mark_policy, self.config.margin_engine
         step = open_channel(deployment, terms, me, policy, marks, initiated=False, margin_engine=engine)
-        seat = Seat(step.channel, self.signer, self.market, self.deal)
+        seat = Seat(step.channel, self.signer, self.market, self.deal, self.config.limits)
         return seat, [c for c in step.commands if isinstance(c, Effect)]
 
     def _party(self, terms: Terms) -> Party:
@@ -254,7 +255,7 @@ class Node:
                 raise KeyUnusable(f"{self.signer.address} is no signer of channel 0x{channel.hex()} in this store")
             policy, engine = self.config.policy_of(terms), self.config.margin_engine
             state = replay(records, policy, self.config.mark_policy, engine)
-            self.seats[channel] = Seat(state, self.signer, self.market, self.deal)
+            self.seats[channel] = Seat(state, self.signer, self.market, self.deal, self.config.limits)
             self.channels[channel] = LiveChannel(self, self.seats[channel])
 
     def _adopt(self, channel: ChannelId) -> None:
@@ -264,6 +265,10 @@ class Node:
             self._touch()
 
     # Effects
+
+    def start(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task beside the node's own, for its life at most."""
+        self._nursery.start_soon(task)
 
     def act(self, seat: Seat, event: e.Event) -> None:
         """Step a seat on an event of our side or of the chain, and queue what follows."""

@@ -17,6 +17,7 @@ from ..model import Book, ChannelId, Operation, Party, State
 from ..session import Seat
 from ..store import Store
 from .log import log
+from .silence import Silence
 
 if TYPE_CHECKING:
     from .node import Node
@@ -45,6 +46,7 @@ class Watcher:
         self._head: Block | None = None
         self._met: set[ChannelId] = set()
         self._first_looks: dict[ChannelId, tuple[int, OnChain]] = {}
+        self._silence = Silence(node)
         self._sought: dict[ChannelId, State] = {}
         self._busy: set[tuple[bytes, str]] = set()
         self._refused: dict[tuple[bytes, str], tuple[d.MarginDuty, Block | None]] = {}
@@ -65,6 +67,7 @@ class Watcher:
                     await self._watch_margin(seat)
                     self._start_duties(nursery, seat)
                     self._keep_house(seat)
+                    self._silence.watch(seat)
                     self._call_collateral(seat)
                 await trio.sleep(self._node.config.poll)
 

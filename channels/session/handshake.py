@@ -11,7 +11,7 @@ from enum import IntEnum
 from ..errors import BadSignature, HandshakeRefused, UnexpectedMessage, UnsupportedProtocol
 from ..model import ZERO32, Address
 from ..seal import Signer, hello_digest, recover
-from ..wire.messages import PROTOCOL, Greeting, Hello, Message
+from ..wire.messages import PROTOCOL, WINDOW, Greeting, Hello, Message
 
 
 class Role(IntEnum):
@@ -28,15 +28,24 @@ class Role(IntEnum):
 class Handshake:
     """Sans-IO: `greeting` to send first, `receive` each message, `peer` once it is known. `nonce` is fresh randomness.
 
-    `expected` is the only peer accepted, where it is known beforehand. Raises HandshakeRefused, UnsupportedProtocol or
+    `expected` is the only peer accepted, where it is known beforehand. `window` is how many proposals we let be in
+    flight; after the peer's Greeting the attribute is what both let. Raises HandshakeRefused, UnsupportedProtocol or
     UnexpectedMessage; every one ends the connection.
     """
 
     def __init__(
-        self, signer: Signer, role: Role, nonce: bytes, *, expected: Address | None = None, certificate: bytes = ZERO32
+        self,
+        signer: Signer,
+        role: Role,
+        nonce: bytes,
+        *,
+        expected: Address | None = None,
+        certificate: bytes = ZERO32,
+        window: int = WINDOW,
     ) -> None:
-        self.greeting = Greeting(PROTOCOL, nonce)
+        self.greeting = Greeting(PROTOCOL, nonce, window)
         self.peer: Address | None = None
+        self.window = window
         self._signer, self._role, self._expected, self._certificate = signer, role, expected, certificate
         self._theirs: bytes | None = None
 
@@ -47,7 +56,9 @@ class Handshake:
                 raise UnsupportedProtocol(message.protocol, PROTOCOL)
             if message.nonce == self.greeting.nonce:
                 raise HandshakeRefused("it repeats our own nonce")
-            self._theirs = message.nonce
+            if message.window < 1:
+                raise HandshakeRefused("it lets no proposal be in flight")
+            self._theirs, self.window = message.nonce, min(self.window, message.window)
             digest = hello_digest(message.nonce, self.greeting.nonce, self._certificate, self._role)
             return Hello(self._signer.sign(digest))
         if isinstance(message, Hello) and self._theirs is not None and self.peer is None:

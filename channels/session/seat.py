@@ -13,9 +13,20 @@ from ..core import events as e
 from ..core.apply import apply
 from ..core.channel import Channel
 from ..core.commands import Effect, Sign
+from ..core.limits import NO_LIMITS, Limits
 from ..core.machine import Step, step
 from ..core.rules import closing
-from ..errors import InvalidBook, KeyUnusable, RuleViolation, StaleVersion, UnexpectedMessage, WrongChannel
+from ..errors import (
+    BaseRefused,
+    InvalidBook,
+    InvariantBroken,
+    KeyUnusable,
+    RuleViolation,
+    StaleVersion,
+    UnexpectedMessage,
+    WindowFull,
+    WrongChannel,
+)
 from ..model import ZERO32, Book, Close, HalfSigned, Leg, Marks, Operation, Party, Trade
 from ..risk.valuation import positions, tokens_down
 from ..seal import Signer, check_agreed, check_party, state_digest
@@ -43,10 +54,20 @@ class Seat:
     If an effect cannot be carried out (a full disk), the seat must be thrown away and replayed from the journal.
     """
 
-    def __init__(self, channel: Channel, signer: Signer, market: Market = no_market, deal: Deal | None = None) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        signer: Signer,
+        market: Market = no_market,
+        deal: Deal | None = None,
+        limits: Limits = NO_LIMITS,
+    ) -> None:
         if signer.address != channel.terms.signers[channel.me]:
             raise KeyUnusable(f"{signer.address} is not the signer of party {channel.me}")
         self.channel, self.market, self.deal = channel, market, deal or FairDeal()
+        self.limits = limits
+        self.window = m.WINDOW
+        """How many proposals may be in flight on the present connection: the smaller of both sides' numbers."""
         self._signer = signer
 
     def act(self, event: e.Event) -> list[Effect]:
@@ -55,15 +76,24 @@ class Seat:
 
     def propose(self, operations: tuple[Operation, ...], salt: bytes, now: int) -> list[Effect]:
         """Half-sign the state that these operations lead to, and send it. Raises the rule it breaks."""
-        return self.act(e.ProposalWanted(operations, salt, now))
+        return self.act(e.ProposalWanted(operations, salt, now, self.window, self.limits))
+
+    def answer(self) -> list[Effect]:
+        """Accept, with one signature, what the peer has proposed so far and we judged right."""
+        return self.act(e.AnswerDue()) if self.channel.unanswered else []
 
     def receive(self, message: m.ChannelMessage, now: int) -> list[Effect]:
         """Step on a message of the peer's. Raises the RuleViolation that ends the connection."""
         if message.channel != self.channel.id:
             raise WrongChannel(self.channel.id.hex(), message.channel.hex())
+        if isinstance(message, m.Propose):
+            return self._carry_on(self._judge(self._read_proposal(message, now), now))
+        return self.answer() + self._receive(message, now)
+
+    def _receive(self, message: m.ChannelMessage, now: int) -> list[Effect]:
         match message:
             case m.Propose():
-                return self._carry_on(self._judge(self._read_proposal(message, now), now))
+                raise InvariantBroken("proposals are judged where they arrive", f"version {message.version}")
             case m.Accept(_, version, signature):
                 return self._receive_accept(version, signature)
             case m.Reject(_, version, code, reason):
@@ -79,7 +109,7 @@ class Seat:
                     if agreed.state.channel != self.channel.id:
                         raise WrongChannel(self.channel.id.hex(), agreed.state.channel.hex())
                     check_agreed(self.channel.deployment, self.channel.terms, agreed)
-                return self.act(e.ResumeSeen(turn, signed, agreed))
+                return self.act(e.ResumeSeen(turn, signed, agreed, self.window))
             case m.OpenAccepted():
                 return self.act(e.TermsConfirmed())
             case m.OpenRefused():
@@ -98,7 +128,10 @@ class Seat:
                 return e.ProposalSeen(half, message.operations, now, None)
         if message.version <= channel.version:
             raise StaleVersion(message.version, channel.version)
-        base, book = channel.base
+        if message.base != channel.tip_version:
+            return e.ProposalBroken(message.version, BaseRefused(message.version, message.base))
+        self._check_window(message)
+        base, book = channel.tip
         try:
             state, after = apply(
                 channel.id,
@@ -123,7 +156,7 @@ class Seat:
     def _judge(self, event: e.ProposalSeen | e.ProposalBroken, now: int) -> Step:
         """Step on a peer's proposal; where the rules would let it pass, the owner has the last word."""
         result = step(self.channel, event)
-        if isinstance(event, e.ProposalSeen) and result.channel.signing is not None:
+        if isinstance(event, e.ProposalSeen) and len(result.channel.unanswered) > len(self.channel.unanswered):
             try:
                 for operation in event.operations:
                     if isinstance(operation, Trade | Close):
@@ -140,6 +173,13 @@ class Seat:
         if isinstance(operation, Trade):
             return self._offered(operation.legs, operation.premium, now)
         return self._offered(_turned(self.channel.book.legs), operation.transfer, now)
+
+    def _check_window(self, message: m.Propose) -> None:
+        """Raise WindowFull for a peer that proposes more than it may, all of which we would have to hold."""
+        waiting = self.channel.unanswered
+        held = sum(len(judged.operations) for judged in waiting) + len(message.operations)
+        if len(waiting) >= self.window or held > m.MAX_WINDOW_OPERATIONS:
+            raise WindowFull(self.window, m.MAX_WINDOW_OPERATIONS)
 
     def _offered(self, legs: tuple[Leg, ...], paid: int, now: int) -> Offer:
         """Return what a deal means for us at our own marks: party 0 gets `legs` and pays `paid` token units."""
@@ -166,7 +206,7 @@ class Seat:
 
     def _receive_accept(self, version: int, signature: bytes) -> list[Effect]:
         channel = self.channel
-        out = next((o for o in channel.outstanding if o.version == version), None)
+        out = channel.halves.get(version)
         if out is not None:
             check_party(channel.deployment, channel.terms, out.half.state, channel.me.other, signature)
         return self.act(e.AcceptSeen(version, signature))

@@ -97,11 +97,14 @@ class Session:
         opener: Opener = refuse_everything,
         expected: Address | None = None,
         certificate: bytes = ZERO32,
+        window: int = m.WINDOW,
     ) -> None:
-        self._handshake = Handshake(signer, role, nonce, expected=expected, certificate=certificate)
+        self._handshake = Handshake(signer, role, nonce, expected=expected, certificate=certificate, window=window)
         self._frames = FrameReader()
         self._seats, self._opener = seats, opener
         self._over = False
+        self._asked: list[Seat] = []
+        """Where the peer has proposed since we last answered."""
 
     @property
     def peer(self) -> Address | None:
@@ -126,21 +129,38 @@ class Session:
         outputs: list[Output] = []
         if self._over:
             return outputs
+        ended = self._guarded(lambda: self._take(data, now, outputs))
+        # Proposals that came together are answered together; also those before whatever ended the connection.
+        ended = self._guarded(lambda: self._answer(outputs)) or ended
+        if ended is not None:
+            outputs.append(ended)
+        self._over = ended is not None
+        return outputs
+
+    def _guarded(self, act: Callable[[], None]) -> Hangup | None:
+        """Do something; return the end of the connection that it leads to, if any. What it did before stands."""
         try:
-            for payload in self._frames.feed(data):
-                outputs += self._receive(decode(payload), now)
+            act()
         except PeerFault as fault:
-            outputs.append(Hangup(fault, b""))
+            return Hangup(fault, b"")
         except RuleViolation as violation:
             farewell = self.to_bytes(m.Fault(violation.code, str(violation)[:512]))
-            outputs.append(Hangup(RemoteProtocolError(violation), farewell))
+            return Hangup(RemoteProtocolError(violation), farewell)
         except Exception as bug:
             # The seats have moved on with what came before: those effects must still be carried out.
             broken = InvariantBroken("a message ends in a typed error", f"{type(bug).__name__}: {bug}")
             broken.__cause__ = bug
-            outputs.append(Hangup(broken, b""))
-        self._over = bool(outputs) and isinstance(outputs[-1], Hangup)
-        return outputs
+            return Hangup(broken, b"")
+        return None
+
+    def _take(self, data: bytes, now: int, outputs: list[Output]) -> None:
+        for payload in self._frames.feed(data):
+            outputs += self._receive(decode(payload), now)
+
+    def _answer(self, outputs: list[Output]) -> None:
+        while self._asked:
+            seat = self._asked.pop()
+            outputs += [Routed(seat.channel.id, effect) for effect in seat.answer()]
 
     def _receive(self, message: m.Message, now: int) -> list[Output]:
         if isinstance(message, m.Fault):
@@ -157,6 +177,8 @@ class Session:
                 return [OpeningRefused(channel, code, reason)]
             case _:
                 seat = self._seat(message.channel)
+                if isinstance(message, m.Propose):
+                    self._asked = [other for other in self._asked if other is not seat] + [seat]
                 return [Routed(message.channel, effect) for effect in seat.receive(message, now)]
 
     def _shake(self, message: m.Message) -> list[Output]:
@@ -166,6 +188,7 @@ class Session:
         assert self.peer is not None
         outputs: list[Output] = [PeerKnown(self.peer)]
         for seat in self.seats_with_peer():
+            seat.window = self._handshake.window
             outputs += [Routed(seat.channel.id, effect) for effect in seat.act(e.Connected())]
         return outputs
 
@@ -181,6 +204,7 @@ class Session:
             seat, effects = self._opener(deployment, terms)
         except TermsRefused as refused:
             return [Reply(self.to_bytes(m.OpenRefused(channel, refused.code, str(refused)[:512])))]
+        seat.window = self._handshake.window
         self._seats[channel] = seat
         return [Routed(channel, effect) for effect in effects]
 
@@ -189,6 +213,7 @@ class Session:
         seat = self._seats.get(channel)
         if seat is None or self._counterparty(seat) != self.peer:
             raise WrongChannel("one with this peer", channel.hex())
+        seat.window = self._handshake.window
         return seat
 
     @staticmethod

@@ -24,6 +24,7 @@ from ..core.records import (
     BookRecalled,
     ChainSaid,
     Opened,
+    ProposalsKilled,
     Record,
     Signed,
     SigningFrozen,
@@ -37,9 +38,10 @@ from ..model import ZERO32, ChannelId, HalfSigned, State, keccak
 from ..seal import state_struct_hash
 from ..wire import schema as s
 from ..wire.codec import AGREED, pack_with, unpack_with
+from ..wire.messages import MAX_WINDOW_OPERATIONS
 
 MAX_RECORD = 2**20
-"""Bytes of the largest record: sixteen trades of 64 legs, each with the marks of a full book, take a sixth of it."""
+"""Bytes of the largest record: 64 trades of 64 legs, each with the marks of a full book, take two thirds of it."""
 
 MAX_BLOCK = 2**63 - 1
 """The largest integer of an SQLite column, and no chain's block number."""
@@ -47,7 +49,8 @@ MAX_BLOCK = 2**63 - 1
 SIGNED = 3
 """The record number of `Signed`; the schema's sign-once index names it."""
 
-_OPERATIONS = s.sequence(s.OPERATION, 0, 16)
+_OPERATIONS = s.sequence(s.OPERATION, 0, s.MAX_OPERATIONS)
+_ALL_OPERATIONS = s.sequence(s.OPERATION, 0, MAX_WINDOW_OPERATIONS)
 _HALF = s.struct(HalfSigned, state=s.STATE, book=s.BOOK, party=s.PARTY, signature=s.SIGNATURE)
 _PLACE = {"block": s.NUMBER, "index": s.NUMBER}
 _FACT = s.union(
@@ -67,12 +70,13 @@ _RECORDS: list[tuple[int, type, s.Codec]] = [
     (1, Opened, s.struct(Opened, deployment=s.DEPLOYMENT, terms=s.TERMS, me=s.PARTY, initiated=s.FLAG)),
     (2, TermsAccepted, s.struct(TermsAccepted)),
     (SIGNED, Signed, s.struct(Signed, half=_HALF, operations=_OPERATIONS)),
-    (4, StateAgreed, s.struct(StateAgreed, agreed=AGREED, operations=_OPERATIONS)),
+    (4, StateAgreed, s.struct(StateAgreed, agreed=AGREED, operations=_ALL_OPERATIONS)),
     (5, TurnMoved, s.struct(TurnMoved, turn=s.NUMBER)),
     (6, ChainSaid, s.struct(ChainSaid, fact=_FACT)),
     (7, SigningFrozen, s.struct(SigningFrozen, theirs=s.NUMBER)),
     (8, BookRecalled, s.struct(BookRecalled, book=s.BOOK)),
     (9, TopUpDecided, s.struct(TopUpDecided, amount=s.AMOUNT, total=s.AMOUNT)),
+    (10, ProposalsKilled, s.struct(ProposalsKilled, version=s.NUMBER)),
 ]
 RECORD = s.union(_RECORDS)
 _NUMBER = {kind: number for number, kind, _ in _RECORDS}

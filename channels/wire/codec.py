@@ -37,7 +37,7 @@ _CODE, _REASON = s.text(64), s.text(512)
 AGREED = s.struct(Agreed, state=s.STATE, book=s.BOOK, signatures=s.sequence(s.SIGNATURE, 2, 2))
 MESSAGE = s.union(
     [
-        (1, Greeting, s.struct(Greeting, protocol=s.NUMBER, nonce=s.BYTES32)),
+        (1, Greeting, s.struct(Greeting, protocol=s.NUMBER, nonce=s.BYTES32, window=s.NUMBER)),
         (2, Hello, s.struct(Hello, signature=s.SIGNATURE)),
         (3, Open, s.struct(Open, deployment=s.DEPLOYMENT, terms=s.TERMS)),
         (4, OpenAccepted, s.struct(OpenAccepted, channel=s.BYTES32)),
@@ -52,6 +52,7 @@ MESSAGE = s.union(
                 operations=s.OPERATIONS,
                 salt=s.BYTES32,
                 signature=s.SIGNATURE,
+                base=s.NUMBER,
             ),
         ),
         (7, Accept, s.struct(Accept, channel=s.BYTES32, version=s.NUMBER, signature=s.SIGNATURE)),

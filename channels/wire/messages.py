@@ -8,14 +8,19 @@ from ..model import Agreed, ChannelId, Deployment, Operation, Terms
 
 PROTOCOL = 1
 """The version of the wire protocol, negotiated in the first message."""
+WINDOW = 32
+"""How many proposals may be in flight by default; the smaller of both sides' numbers counts."""
+MAX_WINDOW_OPERATIONS = 64
+"""How many operations they may hold together: what is agreed at once is one record of the journal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """First message of each side: the protocol it speaks and a fresh nonce."""
+    """First message of each side: the protocol it speaks, a fresh nonce, how many proposals it lets be in flight."""
 
     protocol: int
     nonce: bytes
+    window: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +56,22 @@ class OpenRefused:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Operations on the agreed state, the new book's salt, and the proposer's signature over the state they lead to."""
+    """Operations, the new book's salt, and the proposer's signature over the state they lead to.
+
+    They apply to the state of version `base`: the agreed one, or that of the proposal before this one; 0 for none.
+    """
 
     channel: ChannelId
     version: int
     operations: tuple[Operation, ...]
     salt: bytes
     signature: bytes
+    base: int
 
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """The other signature: the version is agreed."""
+    """The other signature: the version is agreed, and with it every proposal that it stands on."""
 
     channel: ChannelId
     version: int
@@ -71,7 +80,7 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """The version is refused; it stays half-signed until a higher one is agreed."""
+    """The version is refused, and all proposals after it; they stay half-signed until a higher one is agreed."""
 
     channel: ChannelId
     version: int

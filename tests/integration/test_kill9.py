@@ -35,9 +35,10 @@ class Witness:
         self.digests: dict[int, tuple[State, bytes]] = {}
 
     def heard(self, seat: Seat, message: m.ChannelMessage) -> None:
-        """Note the state that an accepted proposal's signature is over; a second one under its version is a fault."""
-        if isinstance(message, m.Propose) and seat.channel.agreed and seat.channel.agreed.version == message.version:
-            self.note(seat.channel.agreed.state, message.signature)
+        """Note the state that a proposal's signature is over; a second one under its version is a fault."""
+        for judged in seat.channel.unanswered:
+            if isinstance(message, m.Propose) and judged.half.state.version == message.version:
+                self.note(judged.half.state, message.signature)
         if isinstance(message, m.Resume) and message.agreed:
             self.note(message.agreed.state, message.agreed.signatures[0])
 

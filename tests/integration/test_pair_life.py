@@ -244,7 +244,7 @@ async def test_a_silent_peer_is_named_and_the_proposal_waits() -> None:
             await pair.alice.channel.mark()
         assert pair.alice.channel.phase is Phase.PROPOSED
         seat.receive = seat_receive  # type: ignore[method-assign]
-        version = pair.alice.channel.state.in_flight
+        version = pair.alice.channel.state.in_flight[-1]
         cut(pair)
         await pair.until(lambda: pair.alice.channel.version == version and pair.agree())
 
@@ -303,7 +303,7 @@ async def test_garbage_on_a_connection_hurts_nobody_else() -> None:
             frame(b"\xc1"),
             b"\xff" * 64,
             Session.to_bytes(m.PassTurn(pair.alice.channel.id, 1)),
-            Session.to_bytes(m.Propose(pair.alice.channel.id, 9, (Mark(),), ZERO32, bytes(65))),
+            Session.to_bytes(m.Propose(pair.alice.channel.id, 9, (Mark(),), ZERO32, bytes(65), 8)),
         ]
         for data in rubbish:
             stream, session = await dialed(pair.port, roles.mallory.signer, roles.bob.address)

@@ -26,8 +26,8 @@ from tests import roles
 from tests.integration.dialing import dialed
 from tests.pair import Desk, config_for, opened_pair
 
-GREETING = Session.to_bytes(m.Greeting(PROTOCOL, bytes(32)))[:-32]
-"""How every conversation begins, up to the nonce."""
+GREETING = Session.to_bytes(m.Greeting(PROTOCOL, bytes(32), 32))[:-33]
+"""How every conversation begins, up to the nonce and the window."""
 HANDSHAKE_RECORD = b"\x16\x03"
 
 Serve = Callable[[trio.SocketStream], Awaitable[None]]
@@ -145,7 +145,7 @@ async def test_a_listener_without_tls_hears_no_message() -> None:
     heard = bytearray()
 
     async def plain(stream: trio.SocketStream) -> None:
-        await stream.send_all(Session.to_bytes(m.Greeting(PROTOCOL, b"n" * 32)))
+        await stream.send_all(Session.to_bytes(m.Greeting(PROTOCOL, b"n" * 32, 32)))
         try:
             while data := await stream.receive_some():
                 heard.extend(data)
@@ -162,7 +162,7 @@ async def test_a_listener_without_tls_hears_no_message() -> None:
 async def test_a_plain_dialer_is_shown_the_door() -> None:
     async with node_of(roles.bob.signer) as bob:
         stream = await trio.open_tcp_stream("127.0.0.1", await bob.listen())
-        await stream.send_all(Session.to_bytes(m.Greeting(PROTOCOL, bytes(32))))
+        await stream.send_all(Session.to_bytes(m.Greeting(PROTOCOL, bytes(32), 32)))
         answer = b""
         with trio.fail_after(5):
             try:

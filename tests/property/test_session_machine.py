@@ -21,10 +21,19 @@ from hypothesis.stateful import (
 )
 
 from channels.core import events as e, facts as f, views
+from channels.core.exposure import exposure
+from channels.core.limits import NO_LIMITS, Limits
 from channels.core.monitor import agreed_margins
-from channels.core.notices import BelowMaintenance, CollateralCalled, CollateralCallRefused, MarginRestored
+from channels.core.notices import (
+    BelowMaintenance,
+    CollateralCalled,
+    CollateralCallRefused,
+    MarginRestored,
+    PeerRefused,
+    Updated,
+)
 from channels.core.phases import Phase
-from channels.errors import RuleViolation
+from channels.errors import BaseRefused, RuleViolation
 from channels.model import (
     Acknowledge,
     Agreed,
@@ -51,6 +60,8 @@ ACCEPT = b"\x07"
 """The number of an Accept on the wire, behind four bytes of length and one of msgpack."""
 CALL = b"\x0d"
 """That of a CollateralCall."""
+WINDOW = 4
+LIMITS = Limits(max_exposure=900 * UNIT, max_outstanding=16)
 LEGS = [
     Leg.call(ETH, EXPIRY, 2400, quantity=1),
     Leg.put(ETH, EXPIRY, 2200, quantity=1),
@@ -106,7 +117,7 @@ class TwoSides(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = Joined()
+        self.world = Joined(window=WINDOW, limits=LIMITS)
         self.chain = Chain(self.world.now)
         self.steps = 0
         for party in Party:
@@ -140,7 +151,7 @@ class TwoSides(RuleBasedStateMachine):
         return self.attempt(side, fuse, do)
 
     def holder(self) -> Side | None:
-        return next((s for s in self.world.sides if s.channel.my_turn and s.channel.phase is not Phase.PROPOSED), None)
+        return next((side for side in self.world.sides if side.channel.my_turn), None)
 
     fuses = st.sampled_from([None, None, None, None, 0, 1, 2, 3])
 
@@ -154,20 +165,40 @@ class TwoSides(RuleBasedStateMachine):
         if (side := self.holder()) is None:
             return
         legs = (leg.times(lots),)
-        after = net(side.channel.book.legs, legs)
+        after = net(side.channel.tip[1].legs, legs)
         marks = self.world.view(after, self.world.now)
         trade = Trade(legs, premium * UNIT, marks) if after and marks else None
         if trade is not None and self.propose(side, fuse, trade):
             self.fired["trade"] += 1
+            above = [out for out in side.channel.outstanding if out.version > side.channel.base_version]
+            assert len(above) <= LIMITS.max_outstanding
+            assert 0 <= exposure(side.channel).cost <= (side.seat.limits.max_exposure or 10**15)
 
     @rule(fuse=fuses)
     def propose_a_mark(self, fuse: int | None) -> None:
         if (side := self.holder()) is None:
             return
-        legs = side.channel.book.legs
+        legs = side.channel.tip[1].legs
         marks = self.world.view(legs, self.world.now) if legs else None
         if self.propose(side, fuse, Mark(marks) if marks else Mark()):
             self.fired["mark"] += 1
+
+    @rule(fuse=fuses, count=st.integers(2, 6), seconds=st.sampled_from([0, 0, 1]))
+    def propose_a_window(self, fuse: int | None, count: int, seconds: int) -> None:
+        """Facts on facts, before any of them is answered; the window of this world is four."""
+        if (side := self.holder()) is None:
+            return
+        for _ in range(count):
+            before = side.channel.in_flight
+            if not side.channel.my_turn:
+                return
+            self.world.now += seconds
+            legs = side.channel.tip[1].legs
+            marks = self.world.view(legs, self.world.now) if legs else None
+            if not self.propose(side, fuse, Mark(marks) if marks else Mark()):
+                return
+            if before and side.channel.in_flight[: len(before)] == before:
+                self.fired["window"] += 1
 
     @precondition(lambda self: self.holds_in(Phase.OPEN) and bool(self.holder().channel.book.legs))
     @rule(fuse=fuses, payer=st.sampled_from(Party), marked=st.booleans())
@@ -206,9 +237,10 @@ class TwoSides(RuleBasedStateMachine):
         side = self.holder()
         return side is not None and side.channel.phase in phases
 
-    @precondition(lambda self: self.steps % 2 == 0 and self.holds_in(Phase.OPEN))
+    @precondition(lambda self: self.steps % 2 == 0 and self.holds_in(Phase.OPEN, Phase.PROPOSED))
     @rule(fuse=fuses, seconds=st.sampled_from([60, 1800]))
     def propose_a_close(self, fuse: int | None, seconds: int) -> None:
+        self.world.settle()
         side = self.holder()
         if side is not None and self.propose(side, fuse, Close(0, self.world.now + seconds)):
             self.fired["close"] += 1
@@ -399,6 +431,13 @@ class TwoSides(RuleBasedStateMachine):
             assert calls == sorted(calls)
             assert channel.version >= side.held, "what both signed is lost"
             assert channel.signed == max(side.signed, default=0)
+            assert len(channel.in_flight) <= m.WINDOW, "the window of one who is not connected"
+            assert not channel.unanswered, "a proposal that nobody will answer"
+            halves, lowest = channel.halves, channel.in_flight[:1]
+            assert [halves[v].base for v in channel.in_flight[1:]] == list(channel.in_flight[:-1])
+            if lowest and not channel.chain.registered:
+                assert halves[lowest[0]].base <= channel.agreed_version
+            self.check_confirmed(side)
             if self.steps % 8 == 0:
                 assert durable(replayed(side)) == durable(channel)
         one, other = (side.channel for side in self.world.sides)
@@ -406,6 +445,18 @@ class TwoSides(RuleBasedStateMachine):
         assert not (one.my_turn and other.my_turn), "two hold the turn"
         if one.agreed and other.agreed and one.agreed.version == other.agreed.version:
             assert one.agreed.state == other.agreed.state
+
+    def check_confirmed(self, side: Side) -> None:
+        """What is told agreed, refused or given up is told once; operations add up to the state they are told with."""
+        told = [v for n in side.notices if isinstance(n, Updated) and n.proposer is side.me for v in n.versions]
+        assert len(told) == len(set(told))
+        updates = [n for n in side.notices if isinstance(n, Updated)]
+        self.fired["accepted together"] += any(len(n.versions) > 1 for n in updates)
+        self.fired["sent again"] += side.again > 1
+        refused = [n for n in side.notices if isinstance(n, PeerRefused)]
+        self.fired["killed behind another"] += any(n.code == BaseRefused.code for n in refused)
+        waiting = [n.version for n in refused if n.version in side.channel.in_flight]
+        assert not waiting, "what was refused waits for an answer"
 
     def teardown(self) -> None:
         self.hear_all()
@@ -445,6 +496,7 @@ class Underwater(TwoSides):
     def __init__(self) -> None:
         super().__init__()
         world = self.world
+        world.alice.seat.limits = NO_LIMITS
         world.propose(world.alice, world.trade((LEGS[0].times(-20),)))
         world.spot = str(2300 * 112 // 100)
         world.propose(world.alice, world.mark())
@@ -455,6 +507,7 @@ RULES = frozenset(
         "killed", "trade", "mark", "withdraw", "housekeeping", "close", "reopen", "delivered", "settled", "dropped",
         "connected", "restarted", "deposit", "challenge", "closed", "reopened", "heard", "turn wanted", "turn spared",
         "old accept", "close-out", "collateral asked", "collateral told", "old call",
+        "window", "accepted together", "killed behind another", "WindowFull", "sent again", "ExposureTooHigh",
         "ended open", "ended disputed", "ended settling", "ended closed",
     }
 )  # fmt: skip

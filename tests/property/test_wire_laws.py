@@ -32,12 +32,12 @@ from tests.strategies import agreed_states, batches, deployments, hashes, int256
 codes = st.text(st.characters(exclude_categories=["Cs"]), max_size=64)
 reasons = st.text(st.characters(exclude_categories=["Cs"]), max_size=512)
 messages: st.SearchStrategy[Message] = st.one_of(
-    st.builds(Greeting, words64, hashes),
+    st.builds(Greeting, words64, hashes, words64),
     st.builds(Hello, signatures),
     st.builds(Open, deployments, st.just(TERMS)),
     st.builds(OpenAccepted, hashes),
     st.builds(OpenRefused, hashes, codes, reasons),
-    st.builds(Propose, hashes, words64, batches, hashes, signatures),
+    st.builds(Propose, hashes, words64, batches, hashes, signatures, words64),
     st.builds(Accept, hashes, words64, signatures),
     st.builds(Reject, hashes, words64, codes, reasons),
     st.builds(WantTurn, hashes),

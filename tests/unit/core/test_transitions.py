@@ -51,11 +51,13 @@ EVENTS: dict[type[e.Event], e.Event] = {
         e.CollateralCallSeen(1, 5),
         e.TurnNeeded(),
         e.TurnSpared(),
+        e.SilenceNoticed(30),
         e.Connected(),
         e.TermsConfirmed(),
         e.TermsRepeated(),
         e.ProposalSeen(half(Party.ONE, version=9), (Mark(),), NOW, None),
         e.ProposalBroken(9, SettlementInvalid("nothing is due")),
+        e.AnswerDue(),
         e.AcceptSeen(2, bytes(65)),
         e.RejectSeen(2, "trade: invalid", "no"),
         e.TurnWantedSeen(),
@@ -110,7 +112,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "the highest signed version never falls": {"signed": 0, "outstanding": ()},
     "the agreed version never falls": {"agreed": None},
     "the turn counter never falls": {"turn": -2},
-    "what is in flight is outstanding": {"in_flight": 5},
+    "what is in flight is outstanding": {"in_flight": (5,)},
     "what is outstanding was signed": {"signed": 1},
 }
 

@@ -8,8 +8,9 @@ import pytest
 
 from channels.core import events as e, facts as f
 from channels.core.machine import replay
+from channels.core.notices import Updated
 from channels.core.phases import Phase
-from channels.errors import InvariantBroken, SigningSuspended, TermsRefused
+from channels.errors import InvariantBroken, OutstandingProposal, SigningSuspended, TermsRefused
 from channels.model import Acknowledge, Agreed, Close, Leg, Mark, Marks, Party, Reopen, Trade, Withdraw
 from channels.risk import DEFAULT_POLICY
 from channels.seal import state_digest
@@ -86,14 +87,25 @@ def test_two_states_under_one_version_freeze_the_journal(world: Joined) -> None:
         world.alice.seat.propose((Mark(),), fresh(), NOW)
 
 
-def test_a_proposal_of_several_trades_is_refused_not_fatal(world: Joined) -> None:
+def test_several_trades_are_agreed_on_one_signature(world: Joined) -> None:
     """Each trade carries marks of its own book; only the last book is one that anybody will hold."""
     first = (Leg.call(ETH, EXPIRY, 2400, quantity=1),)
     second = (Leg.call(ETH, EXPIRY, 2500, quantity=1),)
     one = world.trade(first)
     both = tuple(sorted(first + second, key=lambda leg: leg.key))
     two = Trade(second, 0, world.view(both, NOW))  # type: ignore[arg-type]
-    world.carry(world.alice, _sign_anyway(world, one, two))
+    world.propose(world.alice, one, two)
+    assert world.agreed.version == 2
+    assert world.agreed.book.legs == both
+    assert [n.operations for n in world.bob.notices if isinstance(n, Updated)][-1] == (one, two)
+
+
+def test_a_trade_with_a_withdrawal_is_refused_not_fatal(world: Joined) -> None:
+    """Two options in one signature: either could be what the peer completes it for."""
+    trade = world.trade((Leg.call(ETH, EXPIRY, 2400, quantity=1),))
+    with pytest.raises(OutstandingProposal):
+        world.propose(world.alice, trade, Withdraw(UNIT))
+    world.carry(world.alice, _sign_anyway(world, trade, Withdraw(UNIT)))
     world.settle()
     assert refused_codes(world)[-1] == "proposal: outstanding"
     assert world.connected

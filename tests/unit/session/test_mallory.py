@@ -106,7 +106,7 @@ BENT: dict[str, Callable[[bytes], bytes]] = {
 def test_a_bent_signature_on_a_proposal(world: Joined, bend: str) -> None:
     unharmed = Unharmed(world)
     signature = BENT[bend](sign(alice, next_state(world)))
-    world.say(world.bob, m.Propose(world.id, 2, (Mark(),), ZERO32, signature))
+    world.say(world.bob, m.Propose(world.id, 2, (Mark(),), ZERO32, signature, 1))
     unharmed.after(BadSignature)
 
 
@@ -142,7 +142,7 @@ def test_the_other_sides_signature_in_place_of_its_own(world: Joined) -> None:
     """Bob's own signature is shown to him as Alice's: in a proposal, an acceptance and a resumed state."""
     unharmed = Unharmed(world)
     state = next_state(world)
-    world.say(world.bob, m.Propose(world.id, 2, (Mark(),), ZERO32, sign(bob, state)))
+    world.say(world.bob, m.Propose(world.id, 2, (Mark(),), ZERO32, sign(bob, state), 1))
     unharmed.after(BadSignature)
 
 
@@ -171,7 +171,7 @@ ELSEWHERE = {
 @pytest.mark.parametrize("where", ELSEWHERE)
 def test_a_signature_for_another_domain(world: Joined, where: str) -> None:
     unharmed = Unharmed(world)
-    world.say(world.bob, m.Propose(world.id, 2, (Mark(),), ZERO32, sign(alice, next_state(world), ELSEWHERE[where])))
+    world.say(world.bob, m.Propose(world.id, 2, (Mark(),), ZERO32, sign(alice, next_state(world), ELSEWHERE[where]), 1))
     unharmed.after(BadSignature)
 
 
@@ -186,7 +186,7 @@ def channel_messages(channel: bytes) -> list[m.Message]:
     return [
         m.OpenAccepted(channel),  # type: ignore[arg-type]
         m.OpenRefused(channel, "x", "y"),  # type: ignore[arg-type]
-        m.Propose(channel, 2, (Mark(),), ZERO32, bytes(65)),  # type: ignore[arg-type]
+        m.Propose(channel, 2, (Mark(),), ZERO32, bytes(65), 1),  # type: ignore[arg-type]
         m.Accept(channel, 1, bytes(65)),  # type: ignore[arg-type]
         m.Reject(channel, 1, "x", "y"),  # type: ignore[arg-type]
         m.WantTurn(channel),  # type: ignore[arg-type]
@@ -231,7 +231,7 @@ def test_a_resumed_state_of_another_channel(world: Joined) -> None:
 def test_proposing_out_of_turn(world: Joined) -> None:
     world.turn_to(world.bob)
     unharmed = Unharmed(world)
-    world.say(world.bob, m.Propose(world.id, 2, (Mark(),), ZERO32, sign(alice, next_state(world))))
+    world.say(world.bob, m.Propose(world.id, 2, (Mark(),), ZERO32, sign(alice, next_state(world)), 1))
     unharmed.after(NotYourTurn)
 
 
@@ -257,7 +257,7 @@ def test_an_answer_to_nothing(world: Joined, message: m.Message) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [m.Greeting(1, bytes(32)), m.Hello(bytes(65)), m.OpenRefused(CHANNEL, "x", "y")], ids=type
+    "message", [m.Greeting(1, bytes(32), 32), m.Hello(bytes(65)), m.OpenRefused(CHANNEL, "x", "y")], ids=type
 )
 def test_handshakes_and_refusals_in_the_middle(world: Joined, message: m.Message) -> None:
     if isinstance(message, m.OpenRefused):
@@ -274,23 +274,23 @@ def test_an_old_version_proposed_again_with_another_state(world: Joined) -> None
     """Version 1 is agreed; Mallory signs it a second time, for herself."""
     unharmed = Unharmed(world)
     other = next_state(world, version=1, withdrawals=(UNIT, 0), balances=(9_999 * UNIT, 10_000 * UNIT))
-    world.say(world.bob, m.Propose(world.id, 1, (Withdraw(UNIT),), ZERO32, sign(alice, other)))
+    world.say(world.bob, m.Propose(world.id, 1, (Withdraw(UNIT),), ZERO32, sign(alice, other), 0))
     unharmed.after(BadSignature)
 
 
 def test_a_version_below_what_is_agreed(world: Joined) -> None:
     world.propose(world.alice, Mark())
     unharmed = Unharmed(world)
-    world.say(world.bob, m.Propose(world.id, 1, (Mark(),), ZERO32, sign(alice, next_state(world, version=1))))
+    world.say(world.bob, m.Propose(world.id, 1, (Mark(),), ZERO32, sign(alice, next_state(world, version=1)), 0))
     unharmed.after(StaleVersion)
 
 
 def test_version_zero_is_never_signed(world: Joined) -> None:
     unharmed = Unharmed(world)
-    world.say(world.bob, m.Propose(world.id, 0, (Mark(),), ZERO32, sign(alice, next_state(world))))
+    world.say(world.bob, m.Propose(world.id, 0, (Mark(),), ZERO32, sign(alice, next_state(world)), 0))
     unharmed.after(StaleVersion)
     first = Joined()
-    first.say(first.bob, m.Propose(first.id, 0, (Mark(),), ZERO32, bytes(65)))
+    first.say(first.bob, m.Propose(first.id, 0, (Mark(),), ZERO32, bytes(65), 0))
     assert not first.bob.signed
 
 
@@ -360,7 +360,7 @@ def test_a_late_acceptance_is_an_agreed_state(world: Joined) -> None:
     late = world.bob.signed[2].state
     world.say(world.bob, m.Accept(world.id, 2, sign(alice, late)))
     assert world.bob.channel.agreed_version == 2
-    assert world.bob.channel.in_flight == 3
+    assert world.bob.channel.in_flight == (3,)
     assert durable(replayed(world.bob)) == durable(world.bob.channel)
 
 
@@ -502,7 +502,7 @@ def hello(signer: Signer, theirs: bytes, mine: bytes, role: End = End.DIALER, ce
 def test_an_honest_hello() -> None:
     hands, nonce = shake()
     mine = fresh()
-    assert hands.receive(m.Greeting(1, mine)) == hello(bob.signer, mine, nonce, End.LISTENER)
+    assert hands.receive(m.Greeting(1, mine, 32)) == hello(bob.signer, mine, nonce, End.LISTENER)
     assert hands.receive(hello(alice.signer, nonce, mine)) is None
     assert hands.peer == alice.address
 
@@ -510,7 +510,7 @@ def test_an_honest_hello() -> None:
 def test_a_hello_of_somebody_else() -> None:
     hands, nonce = shake()
     mine = fresh()
-    hands.receive(m.Greeting(1, mine))
+    hands.receive(m.Greeting(1, mine, 32))
     with pytest.raises(HandshakeRefused):
         hands.receive(hello(mallory.signer, nonce, mine))
     assert hands.peer is None
@@ -520,7 +520,7 @@ def test_a_replayed_hello() -> None:
     mine = fresh()
     old = hello(alice.signer, fresh(), mine)
     hands, _ = shake()
-    hands.receive(m.Greeting(1, mine))
+    hands.receive(m.Greeting(1, mine, 32))
     with pytest.raises(HandshakeRefused):
         hands.receive(old)
 
@@ -530,7 +530,7 @@ def test_a_replayed_hello_is_not_alice_to_an_open_listener() -> None:
     hands, _ = shake(expected=None)
     mine = fresh()
     old = hello(alice.signer, fresh(), mine)
-    hands.receive(m.Greeting(1, mine))
+    hands.receive(m.Greeting(1, mine, 32))
     hands.receive(old)
     assert hands.peer not in (alice.address, bob.address, None)
 
@@ -538,12 +538,12 @@ def test_a_replayed_hello_is_not_alice_to_an_open_listener() -> None:
 def test_a_reflected_hello() -> None:
     hands, _ = shake(expected=None)
     mine = fresh()
-    sent = hands.receive(m.Greeting(1, mine))
+    sent = hands.receive(m.Greeting(1, mine, 32))
     assert sent is not None
     hands.receive(sent)
     assert hands.peer not in (alice.address, bob.address)
     guarded, _ = shake()
-    sent = guarded.receive(m.Greeting(1, fresh()))
+    sent = guarded.receive(m.Greeting(1, fresh(), 32))
     assert sent is not None
     with pytest.raises(HandshakeRefused):
         guarded.receive(sent)
@@ -552,10 +552,10 @@ def test_a_reflected_hello() -> None:
 def test_our_own_nonce_and_our_own_key() -> None:
     hands, nonce = shake()
     with pytest.raises(HandshakeRefused, match="own nonce"):
-        hands.receive(m.Greeting(1, nonce))
+        hands.receive(m.Greeting(1, nonce, 32))
     hands, nonce = shake(expected=None)
     mine = fresh()
-    hands.receive(m.Greeting(1, mine))
+    hands.receive(m.Greeting(1, mine, 32))
     with pytest.raises(HandshakeRefused, match="own key"):
         hands.receive(hello(bob.signer, nonce, mine))
 
@@ -563,7 +563,7 @@ def test_our_own_nonce_and_our_own_key() -> None:
 def test_a_man_in_the_middle_has_another_certificate() -> None:
     hands, nonce = shake()
     mine = fresh()
-    hands.receive(m.Greeting(1, mine))
+    hands.receive(m.Greeting(1, mine, 32))
     with pytest.raises(HandshakeRefused):
         hands.receive(hello(alice.signer, nonce, mine, certificate=b"m" * 32))
 
@@ -571,16 +571,16 @@ def test_a_man_in_the_middle_has_another_certificate() -> None:
 @pytest.mark.parametrize("protocol", [0, 2, 2**64 - 1])
 def test_another_protocol(protocol: int) -> None:
     with pytest.raises(UnsupportedProtocol):
-        shake()[0].receive(m.Greeting(protocol, fresh()))
+        shake()[0].receive(m.Greeting(protocol, fresh(), 32))
 
 
 def test_greetings_and_hellos_out_of_order() -> None:
     hands, nonce = shake()
     with pytest.raises(UnexpectedMessage):
         hands.receive(hello(alice.signer, nonce, fresh()))
-    hands.receive(m.Greeting(1, fresh()))
+    hands.receive(m.Greeting(1, fresh(), 32))
     with pytest.raises(UnexpectedMessage):
-        hands.receive(m.Greeting(1, fresh()))
+        hands.receive(m.Greeting(1, fresh(), 32))
 
 
 @pytest.mark.parametrize("number", range(8))

@@ -23,6 +23,7 @@ from channels.core.records import (
     BookRecalled,
     ChainSaid,
     Opened,
+    ProposalsKilled,
     Record,
     Signed,
     SigningFrozen,
@@ -62,6 +63,7 @@ EVERY_RECORD: list[Record] = [
     BookRecalled(book()),
     SigningFrozen(9),
     TopUpDecided(5 * UNIT, 5_005 * UNIT),
+    ProposalsKilled(2**64 - 1),
 ]
 
 
@@ -160,7 +162,8 @@ def test_a_state_of_another_channel_is_not_taken(store: Store, record: Record) -
         ChainSaid(DepositSeen(Party.ZERO, 2**255)),
         ChainSaid(ClosedSeen((1, 2, 3))),
         ChainSaid("closed"),
-        StateAgreed(agreed(), tuple([Mark()] * 17)),
+        StateAgreed(agreed(), tuple([Mark()] * 65)),
+        Signed(half(version=3), tuple([Mark()] * 17)),
         Signed(half(version=3), [Mark()]),
         StateAgreed(type(agreed())(state(), agreed().book, (b"short", b"sigs")), ()),
     ],
@@ -229,7 +232,7 @@ def test_record_numbers_never_change() -> None:
     numbers = {type(record).__name__: pack_with(RECORD, record)[1] for record in EVERY_RECORD}
     assert numbers == {
         "Opened": 1, "TermsAccepted": 2, "Signed": 3, "StateAgreed": 4, "TurnMoved": 5, "ChainSaid": 6,
-        "SigningFrozen": 7, "BookRecalled": 8, "TopUpDecided": 9,
+        "SigningFrozen": 7, "BookRecalled": 8, "TopUpDecided": 9, "ProposalsKilled": 10,
     }  # fmt: skip
     assert numbers["Signed"] == SIGNED
 

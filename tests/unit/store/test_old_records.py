@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from channels.core.facts import MarginFact
-from channels.core.records import ChainSaid, Record, Signed, TopUpDecided
+from channels.core.records import ChainSaid, ProposalsKilled, Record, Signed, TopUpDecided
 from channels.model import CloseOut, Party
 from channels.store.codec import MAX_RECORD, RECORD, encode_record
 from channels.wire.codec import pack_with, unpack_with
@@ -26,7 +26,9 @@ OLD_OPERATIONS = tuple(operation for operation in OPERATIONS if not isinstance(o
 
 def _is_newer(record: Record) -> bool:
     """Whether the first release knew no such record."""
-    return isinstance(record, TopUpDecided) or (isinstance(record, ChainSaid) and isinstance(record.fact, MarginFact))
+    return isinstance(record, TopUpDecided | ProposalsKilled) or (
+        isinstance(record, ChainSaid) and isinstance(record.fact, MarginFact)
+    )
 
 
 OLD_RECORDS = tuple(record for record in EVERY_RECORD if not _is_newer(record))

@@ -35,13 +35,13 @@ OPERATIONS = (
 )
 
 MESSAGES: dict[str, Message] = {
-    "Greeting": Greeting(PROTOCOL, b"n" * 32),
+    "Greeting": Greeting(PROTOCOL, b"n" * 32, 32),
     "Hello": Hello(SIGNATURE),
     "Open": Open(DEPLOYMENT, TERMS),
     "OpenAccepted": OpenAccepted(CHANNEL),
     "OpenRefused": OpenRefused(CHANNEL, "terms: refused", "the challenge period is too short"),
-    "Propose": Propose(CHANNEL, 2, OPERATIONS, b"s" * 32, SIGNATURE),
-    "Propose, one mark": Propose(CHANNEL, 3, (Mark(),), b"s" * 32, SIGNATURE),
+    "Propose": Propose(CHANNEL, 2, OPERATIONS, b"s" * 32, SIGNATURE, 1),
+    "Propose, one mark": Propose(CHANNEL, 3, (Mark(),), b"s" * 32, SIGNATURE, 1),
     "Accept": Accept(CHANNEL, 2, SIGNATURE),
     "Reject": Reject(CHANNEL, 2, "margin: initial margin", "lacks 12.5"),
     "WantTurn": WantTurn(CHANNEL),

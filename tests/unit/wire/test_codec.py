@@ -267,5 +267,5 @@ def test_texts_end_at_their_limits() -> None:
 
 
 def test_a_signature_of_64_bytes_never_becomes_a_message() -> None:
-    refused(encode(Propose(CHANNEL, 1, MESSAGES["Propose"].operations, b"s" * 32, SIGNATURE[:64])))
+    refused(encode(Propose(CHANNEL, 1, MESSAGES["Propose"].operations, b"s" * 32, SIGNATURE[:64], 1)))
     assert agreed().signatures[0] == SIGNATURE

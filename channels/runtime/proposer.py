@@ -1,0 +1,288 @@
+"""Getting operations agreed: what waits is put together, proposed when the turn is ours, and answered one by one.
+
+Callers wait in a queue. Facts that wait together become one proposal (the newest marks, the highest totals), trades
+that wait together are agreed on one signature; everything else goes alone. Each caller gets its own confirmation, and
+where a proposal of several is refused, each is proposed again by itself: nobody pays for another's refusal.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..core import events as e, notices as n, rules, views
+from ..core.channel import Channel
+from ..errors import (
+    BaseRefused,
+    ChannelError,
+    ConnectionLost,
+    InvalidBook,
+    MarginCallStands,
+    OutstandingProposal,
+    PeerUnresponsive,
+    ProposalRejected,
+    RuleViolation,
+)
+from ..model import EXCLUSIVE, NO_MARKS, Acknowledge, Close, CloseOut, Leg, Mark, Marks, Operation, Reopen, Trade, net
+from ..session import Seat
+from ..wire.schema import MAX_OPERATIONS
+
+if TYPE_CHECKING:
+    from .live import LiveChannel
+    from .node import Node
+
+MAX_ANSWERS = 1_024
+"""Answers kept until whoever proposed has read them."""
+MAX_TRIES = 4
+"""How often a request is proposed at most, where others' refusals stand in its way."""
+
+
+@dataclass(eq=False)
+class Request:
+    """What one caller wants agreed. `version` is the proposal it went out in, 0 while it waits; `alone`: in none's.
+
+    `build` makes the operations, anew when the turn has come: what follows from the state must follow from the newest.
+    """
+
+    number: int
+    build: Callable[[], tuple[Operation, ...]]
+    operations: tuple[Operation, ...]
+    version: int = 0
+    alone: bool = False
+    shared: bool = False
+    tries: int = 0
+    error: Exception | None = None
+
+    def goes_with(self, other: Request) -> bool:
+        """Whether both may be in one proposal."""
+        if self.alone or other.alone:
+            return False
+        return any(all(isinstance(op, kinds) for op in self.operations + other.operations) for kinds in _TOGETHER)
+
+
+_TOGETHER: tuple[tuple[type, ...], ...] = ((Mark, Acknowledge), (Trade,))
+
+
+def merged(requests: list[Request]) -> tuple[Operation, ...]:
+    """Return the operations of requests that go together: of facts the newest marks and the highest totals."""
+    operations = tuple(operation for request in requests for operation in request.operations)
+    if len(requests) == 1 or any(isinstance(operation, Trade) for operation in operations):
+        return operations
+    seen = [op for op in operations if isinstance(op, Acknowledge)]
+    marks = [op for op in operations if isinstance(op, Mark)]
+    highest = [
+        Acknowledge(_highest([op.deposits for op in seen]), _highest([op.payments for op in seen])) for _ in seen[:1]
+    ]
+    return (*highest, *marks[-1:])
+
+
+def _highest(totals: list[tuple[int, int]]) -> tuple[int, int]:
+    return max(pair[0] for pair in totals), max(pair[1] for pair in totals)
+
+
+def _cover(marks: Marks, legs: tuple[Leg, ...]) -> bool:
+    try:
+        return marks == (marks.covering(legs) if legs else NO_MARKS)
+    except InvalidBook:
+        return False
+
+
+@dataclass
+class Proposer:
+    """A channel's queue of requests. A task of the node's serves it while there are any."""
+
+    node: Node
+    seat: Seat
+    live: LiveChannel
+    _queue: list[Request] = field(default_factory=list)
+    _answers: dict[int, n.Updated | n.PeerRefused] = field(default_factory=dict)
+    _numbers: count[int] = field(default_factory=count)
+    _is_serving: bool = False
+
+    async def propose(self, build: Callable[[], tuple[Operation, ...]]) -> n.Updated:
+        """Return what was agreed with the operations that `build` makes in it. See `LiveChannel.propose`."""
+        request = Request(next(self._numbers), build, build())
+        self._check_call(request.operations)
+        self._enqueue(request)
+        try:
+            while True:
+                await self._until(lambda: request.version > 0 or request.error is not None)
+                if request.error is not None:
+                    raise request.error
+                answer = await self._answer_to(request.version)
+                if isinstance(answer, n.Updated):
+                    return answer
+                request.tries += 1
+                innocent = request.shared or answer.code == BaseRefused.code
+                if not innocent or request.tries == MAX_TRIES:
+                    raise ProposalRejected(request.version, answer.code, answer.reason)
+                request.version, request.alone = 0, request.shared or request.alone
+                self._enqueue(request)
+        finally:
+            if request in self._queue:
+                self._queue.remove(request)
+
+    def hear(self, notice: n.Notice) -> None:
+        """Take the peer's answers from what the owner is told."""
+        if isinstance(notice, n.Updated):
+            self._answers.update(dict.fromkeys(notice.versions, notice))
+        elif isinstance(notice, n.PeerRefused):
+            self._answers[notice.version] = notice
+        while len(self._answers) > MAX_ANSWERS:
+            self._answers.pop(min(self._answers))
+
+    # The queue
+
+    def _enqueue(self, request: Request) -> None:
+        insort(self._queue, request, key=lambda waiting: waiting.number)
+        if not self._is_serving:
+            self._is_serving = True
+            self.node.start(self._serve)
+
+    async def _serve(self) -> None:
+        """Propose what waits until nothing does. What stands in the way of one stands in the way of all."""
+        try:
+            while self._queue:
+                try:
+                    await self._next_proposal()
+                except Exception as refused:
+                    for request in self._queue:
+                        request.error = refused
+                    self._queue.clear()
+        finally:
+            self._is_serving = False
+            if self._channel.turn_needed:
+                self.node.act(self.seat, e.TurnSpared())
+            self.live.touch()
+
+    async def _next_proposal(self) -> None:
+        if not self._channel.turn_needed:
+            self.node.act(self.seat, e.TurnNeeded())
+        await self._patiently(self._may_propose, self.node.config.turn_timeout)
+        if not self._queue:
+            return
+        operations = self._queue[0].operations
+        if any(isinstance(op, EXCLUSIVE) for op in operations):
+            # An option stands on what is agreed: what it is worth should not hang on another answer.
+            await self._patiently(lambda: not self._channel.in_flight, self.node.config.reply_timeout)
+            if not any(isinstance(op, Close | Reopen) for op in operations):
+                await self._supersede()
+        else:
+            await self._patiently(self._has_room, self.node.config.reply_timeout)
+        if not self._queue or not self._may_propose():
+            return
+        batch = self._renewed(self._batch())
+        if not batch:
+            return
+        try:
+            version = self._propose_now(self._fitted(merged(batch)))
+        except RuleViolation as refused:
+            batch[0].alone = True
+            if len(batch) == 1:
+                self._queue.remove(batch[0])
+                batch[0].error = refused
+        else:
+            for request in batch:
+                self._queue.remove(request)
+                request.version, request.shared = version, len(batch) > 1
+        self.live.touch()
+
+    def _batch(self) -> list[Request]:
+        batch, size = [self._queue[0]], len(self._queue[0].operations)
+        for request in self._queue[1:]:
+            size += len(request.operations)
+            if not request.goes_with(batch[0]) or size > MAX_OPERATIONS:
+                break
+            batch.append(request)
+        return batch
+
+    def _renewed(self, batch: list[Request]) -> list[Request]:
+        """Make the operations anew, from the newest state. Whose cannot be made any more is told why, and no other."""
+        able = []
+        for request in batch:
+            try:
+                request.operations = request.build()
+            except ChannelError as refused:
+                self._queue.remove(request)
+                request.error = refused
+                self.live.touch()
+            else:
+                able.append(request)
+        return able
+
+    def _fitted(self, operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+        """Mark at our market what was marked for another book: others' operations may go before these now."""
+        legs, fitted = self._channel.tip[1].legs, list[Operation]()
+        if not all(isinstance(op, Mark | Trade | Acknowledge) for op in operations):
+            return operations
+        for operation in operations:
+            if isinstance(operation, Trade):
+                legs = net(legs, operation.legs)
+            if isinstance(operation, Trade | Mark) and not _cover(operation.marks, legs):
+                marks = self.node.market(legs, self.node.now()) if legs else NO_MARKS
+                if marks is not None:
+                    operation = replace(operation, marks=marks.covering(legs) if legs else NO_MARKS)
+            fitted.append(operation)
+        return tuple(fitted)
+
+    async def _supersede(self) -> None:
+        """Agree a mark above a refused trade or withdrawal: until then it is a free option that the peer holds."""
+        try:
+            rules.check_exclusive(self._channel)
+        except OutstandingProposal:
+            version = self._propose_now(self._fitted((Mark(),)))
+            answer = await self._answer_to(version)
+            if isinstance(answer, n.PeerRefused):
+                raise ProposalRejected(version, answer.code, answer.reason) from None
+            await self._patiently(self._may_propose, self.node.config.turn_timeout)
+
+    def _propose_now(self, operations: tuple[Operation, ...]) -> int:
+        self._check_call(operations)
+        self.node.submit(self.seat, self.seat.propose(operations, self.node.random(32), self.node.now()))
+        return self._channel.signed
+
+    def _check_call(self, operations: tuple[Operation, ...]) -> None:
+        """Raise MarginCallStands where this would be a state that a called peer could reveal."""
+        called = self.live.peer_is_called or views.is_called(self._channel, self._channel.me.other)
+        if called and not any(isinstance(op, Close | CloseOut | Reopen) for op in operations):
+            raise MarginCallStands("propose")
+
+    # Waiting
+
+    @property
+    def _channel(self) -> Channel:
+        return self.seat.channel
+
+    def _may_propose(self) -> bool:
+        """Whether the turn is ours; one that the peer waits for, and that we have used, is as good as passed on."""
+        channel = self._channel
+        return channel.my_turn and not (channel.turn_wanted and channel.turn_used)
+
+    def _has_room(self) -> bool:
+        return rules.has_room(self._channel, self.seat.window, MAX_OPERATIONS)
+
+    async def _until(self, happened: Callable[[], bool]) -> None:
+        while not happened():
+            await self.live.changed()
+
+    async def _patiently(self, happened: Callable[[], bool], seconds: float) -> None:
+        """Wait until something is so. Raises ConnectionLost or PeerUnresponsive after `seconds`."""
+        with trio.move_on_after(seconds):
+            await self._until(happened)
+            return
+        peer = self._channel.terms.signers[self._channel.me.other]
+        if self.node.link_to(peer) is None:
+            raise ConnectionLost(str(peer))
+        raise PeerUnresponsive(str(peer), seconds)
+
+    async def _answer_to(self, version: int) -> n.Updated | n.PeerRefused:
+        with trio.move_on_after(self.node.config.reply_timeout):
+            await self._until(lambda: version in self._answers)
+            return self._answers[version]
+        peer = self._channel.terms.signers[self._channel.me.other]
+        raise PeerUnresponsive(str(peer), self.node.config.reply_timeout)
