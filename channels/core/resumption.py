@@ -64,7 +64,8 @@ def resume_seen(channel: Channel, event: e.ResumeSeen) -> Step:
     # A peer that really went back finds out by our Resume, whose counter does not follow its own.
     if event.turn > outcome.channel.turn:
         take_turn(outcome, event.turn)
-    if outcome.channel.my_turn and outcome.channel.phase is not Phase.CLOSED:
+    # Where the opening's own Resume comes late, all that is in flight went out on this very connection.
+    if not channel.is_resumed and outcome.channel.my_turn and outcome.channel.phase is not Phase.CLOSED:
         _send_again(outcome, event.window)
     if outcome.channel.turn_needed and not outcome.channel.my_turn:
         outcome.send(m.WantTurn(channel.id))

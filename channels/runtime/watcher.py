@@ -22,7 +22,7 @@ from .silence import Silence
 if TYPE_CHECKING:
     from .node import Node
 
-MAX_PATIENCE = 60.0
+MAX_PATIENCE = 30.0
 """Longest wait, in seconds, before a peer that refused a fact is asked again."""
 
 

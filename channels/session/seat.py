@@ -22,6 +22,7 @@ from ..errors import (
     InvariantBroken,
     KeyUnusable,
     RuleViolation,
+    SigningBarred,
     StaleVersion,
     UnexpectedMessage,
     WindowFull,
@@ -129,7 +130,7 @@ class Seat:
         if message.version <= channel.version:
             raise StaleVersion(message.version, channel.version)
         if message.base != channel.tip_version:
-            return e.ProposalBroken(message.version, BaseRefused(message.version, message.base))
+            return e.ProposalBroken(message.version, self._base_refusal(message))
         self._check_window(message)
         base, book = channel.tip
         try:
@@ -152,6 +153,13 @@ class Seat:
         return e.ProposalSeen(
             HalfSigned(state, after, channel.me.other, message.signature), message.operations, now, view
         )
+
+    def _base_refusal(self, message: m.Propose) -> RuleViolation:
+        """What bars us from signing explains a base that we do not have yet: a Reopen that is mined, and not seen here."""
+        bar = self.channel.bar
+        if bar is not None and bar.version == message.base:
+            return SigningBarred(bar.version, bar.valid_until)
+        return BaseRefused(message.version, message.base)
 
     def _judge(self, event: e.ProposalSeen | e.ProposalBroken, now: int) -> Step:
         """Step on a peer's proposal; where the rules would let it pass, the owner has the last word."""

@@ -303,3 +303,33 @@ def test_an_old_resume_is_old_news(world: Joined) -> None:
     assert world.connected
     assert durable(world.bob.channel) == before
     assert world.bob.channel.turn == turn + 1
+
+
+def test_a_proposal_before_the_openings_resume_goes_out_once() -> None:
+    """Bob accepts and proposes at once; Alice's Resume, which ends the opening, must not call his proposals forth again."""
+    world = Joined(opened=False)
+    world.connect()
+    world.open(world.bob)
+    world.deliver(world.alice)
+    assert world.alice.channel.accepted and not world.bob.channel.accepted
+    for _ in range(2):
+        world.propose(world.alice, Mark(), deliver=False)
+    world.settle()
+    assert world.connected
+    assert world.alice.again == 0
+    assert world.agreed.version == 2
+
+
+def test_a_base_that_is_mined_but_not_seen_here_is_refused_as_barred(world: Joined) -> None:
+    """The Reopen is confirmed for Alice, not yet for Bob, who may sign nothing above it: that is what he says."""
+    registered = world.agreed.state
+    world.confirm(f.RegisteredSeen(registered, NOW + HOUR))
+    world.propose(world.alice, Reopen((0, 0), NOW + 600))
+    assert world.alice.channel.closing is not None
+    reopened = world.alice.channel.closing.state
+    world.confirm(f.RegisteredSeen(reopened, 0), to=[world.alice])
+    world.propose(world.alice, Mark())
+    assert refused_codes(world)[-1] == "proposal: barred by a signed close"
+    world.confirm(f.RegisteredSeen(reopened, 0), to=[world.bob])
+    world.propose(world.alice, Mark())
+    assert world.agreed.version == world.alice.channel.signed
