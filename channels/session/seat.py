@@ -155,7 +155,7 @@ class Seat:
         )
 
     def _base_refusal(self, message: m.Propose) -> RuleViolation:
-        """What bars us from signing explains a base that we do not have yet: a Reopen that is mined, and not seen here."""
+        """A signed Reopen explains a base that we do not have yet: it is mined, and we have not seen that."""
         bar = self.channel.bar
         if bar is not None and bar.version == message.base:
             return SigningBarred(bar.version, bar.valid_until)

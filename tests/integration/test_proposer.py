@@ -158,4 +158,4 @@ def test_facts_merge_into_the_newest_marks_and_the_highest_totals() -> None:
     requests = [Request(at, tuple, (fact,)) for at, fact in enumerate(facts)]
     assert merged(requests) == (Acknowledge((5, 9), (1, 2)), newer)
     assert all(requests[0].goes_with(other) for other in requests)
-    assert not Request(0, (older,), alone=True).goes_with(requests[0])
+    assert not Request(0, tuple, (older,), alone=True).goes_with(requests[0])
