@@ -306,7 +306,7 @@ def test_an_old_resume_is_old_news(world: Joined) -> None:
 
 
 def test_a_proposal_before_the_openings_resume_goes_out_once() -> None:
-    """Alice accepts and proposes at once; Bob's Resume, which ends the opening, must not call her proposals forth again."""
+    """Alice accepts and proposes at once; Bob's late Resume, which ends the opening, must not call it forth again."""
     world = Joined(opened=False)
     world.connect()
     world.open(world.bob)
