@@ -108,6 +108,24 @@ def apply(
     return state, after
 
 
+def condensed(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    """Return what a chain of operations comes to: without each Mark that a later one replaces before anything used it.
+
+    It leads to the same state; thirty-two marks in flight are then one in the journal and in what the owner is told.
+    """
+    kept: list[Operation] = []
+    is_replaced = False
+    for operation in reversed(operations):
+        if isinstance(operation, Mark):
+            if is_replaced:
+                continue
+            is_replaced = True
+        elif not isinstance(operation, Acknowledge | SettleExpiry):
+            is_replaced = False
+        kept.append(operation)
+    return tuple(reversed(kept))
+
+
 def _trade(draft: Draft, trade: Trade, setting: Setting) -> Draft:
     legs = net(draft.legs, trade.legs)
     if legs:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import BaseRefused, InvariantBroken, RuleViolation, SigningSuspended, TurnOutOfOrder, TurnsWasted
-from ..model import ZERO32, Agreed, Operation
+from ..model import ZERO32, Agreed
 from ..wire import messages as m
 from . import notices as n, records as r, rules
+from .apply import condensed
 from .channel import Channel, Outstanding
 from .commands import Command, Notify, Persist, Send
 from .fold import evolve
@@ -48,7 +49,7 @@ class Outcome:
 def agree(outcome: Outcome, agreed: Agreed) -> None:
     """Our proposals up to this one are agreed: the last by both signatures, those it stands on because it does."""
     chain = outcome.channel.chain_to(agreed.version)
-    operations: tuple[Operation, ...] = sum((out.operations for out in chain), ())
+    operations = condensed(tuple(op for out in chain for op in out.operations))
     outcome.persist(r.StateAgreed(agreed, operations))
     outcome.notify(n.Updated(agreed, operations, outcome.channel.me, tuple(out.version for out in chain)))
     outcome.channel = replace(outcome.channel, idle_turns=0)

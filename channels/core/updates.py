@@ -15,12 +15,12 @@ from ..errors import (
     UnexpectedMessage,
     WindowFull,
 )
-from ..model import ZERO32, HalfSigned, Operation, promote
+from ..model import ZERO32, HalfSigned, promote
 from ..wire import messages as m
 from ..wire.codec import MAX_MESSAGE, encode
 from ..wire.schema import MAX_OPERATIONS
 from . import events as e, notices as n, records as r, rules
-from .apply import apply
+from .apply import apply, condensed
 from .channel import Channel, Judged, Signing
 from .commands import Notify, Send, Sign
 from .exposure import check_limits
@@ -97,7 +97,7 @@ def answer_due(channel: Channel, event: e.AnswerDue) -> Step:
         return Step(channel)
     check_may_sign(channel)
     last = channel.unanswered[-1].half
-    operations: tuple[Operation, ...] = sum((judged.operations for judged in channel.unanswered), ())
+    operations = condensed(tuple(op for judged in channel.unanswered for op in judged.operations))
     signing = Signing(last.state, last.book, operations, theirs=last)
     return Step(replace(channel, signing=signing), (Sign(last.state),))
 

@@ -96,9 +96,10 @@ def unpack_with(codec: s.Codec, data: bytes, limit: int) -> Any:
         raise MalformedMessage(f"{len(data)} bytes exceed {limit}")
     try:
         raw = msgpack.unpackb(data, raw=False, use_list=False, strict_map_key=True)
-    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as broken:
+        # A codec is one-to-one between values and msgpack's types, and msgpack writes each of these in one way.
+        canonical = msgpack.packb(raw, use_bin_type=True) == data
+    except (ValueError, TypeError, RecursionError, OverflowError, msgpack.exceptions.UnpackException) as broken:
         raise MalformedMessage(f"not msgpack ({type(broken).__name__})") from None
-    value = codec.unpack(raw)
-    if pack_with(codec, value) != data:
+    if not canonical:
         raise MalformedMessage("the bytes are not the canonical encoding")
-    return value
+    return codec.unpack(raw)

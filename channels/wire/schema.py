@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NoReturn
 
 from ..errors import InvalidValue, MalformedMessage
 from ..model import (
     Acknowledge,
     Address,
+    Book,
     Close,
     CloseOut,
     Deployment,
@@ -40,7 +42,10 @@ from ..model.marks import MAX_EXPIRIES, MAX_LEGS, MAX_UNDERLYINGS
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """A value's way into msgpack's types and back; `unpack` raises MalformedMessage or the value's own refusal."""
+    """A value's way into msgpack's types and back, one to one.
+
+    Both ways raise MalformedMessage, or the value's own refusal: what `pack` lets through, `unpack` gives back equal.
+    """
 
     pack: Callable[[Any], Any]
     unpack: Callable[[Any], Any]
@@ -51,6 +56,11 @@ def refuse(detail: str) -> NoReturn:
     raise MalformedMessage(detail)
 
 
+def plain(check: Callable[[Any], Any]) -> Codec:
+    """What msgpack has a type for: the same both ways, once `check` has let it through."""
+    return Codec(check, check)
+
+
 def _number(raw: Any) -> int:
     return raw if type(raw) is int and 0 <= raw < 2**64 else refuse("an unsigned 64-bit integer is expected")
 
@@ -59,56 +69,77 @@ def _flag(raw: Any) -> bool:
     return raw if type(raw) is bool else refuse("a boolean is expected")
 
 
+def _pack_amount(value: Any) -> bytes:
+    if type(value) is int and -(2**255) <= value < 2**255:
+        return value.to_bytes(32, "big", signed=True)
+    refuse("an integer of 256 bits is expected")
+
+
 def _amount(raw: Any) -> int:
-    return int.from_bytes(_sized(32)(raw), "big", signed=True)
+    if type(raw) is bytes and len(raw) == 32:
+        return int.from_bytes(raw, "big", signed=True)
+    refuse("32 bytes are expected")
 
 
-def _sized(size: int) -> Callable[[Any], bytes]:
+def sized(size: int) -> Codec:
+    """Exactly so many bytes."""
+
     def unpack(raw: Any) -> bytes:
         return raw if type(raw) is bytes and len(raw) == size else refuse(f"{size} bytes are expected")
 
-    return unpack
+    def pack(value: Any) -> bytes:
+        return unpack(value if type(value) is bytes or not isinstance(value, bytes) else bytes(value))
+
+    return Codec(pack, unpack)
 
 
-def _plain(value: Any) -> Any:
-    return value
+def _address(value: Any) -> bytes:
+    return bytes(value) if type(value) is Address else refuse("an address is expected")
 
 
-NUMBER = Codec(int, _number)
-FLAG = Codec(bool, _flag)
-AMOUNT = Codec(lambda value: value.to_bytes(32, "big", signed=True), _amount)
-BYTES32 = Codec(bytes, _sized(32))
-SIGNATURE = Codec(bytes, _sized(65))
-ADDRESS = Codec(bytes, lambda raw: Address(_sized(20)(raw)))
+NUMBER = plain(_number)
+FLAG = plain(_flag)
+AMOUNT = Codec(_pack_amount, _amount)
+BYTES32 = sized(32)
+SIGNATURE = sized(65)
+ADDRESS = Codec(_address, lambda raw: Address(sized(20).unpack(raw)))
 
 
 def text(limit: int) -> Codec:
     """Text of at most `limit` characters."""
 
-    def unpack(raw: Any) -> str:
+    def check(raw: Any) -> str:
         return raw if type(raw) is str and len(raw) <= limit else refuse(f"text of at most {limit} is expected")
 
-    return Codec(_plain, unpack)
+    return plain(check)
 
 
 def blob(limit: int) -> Codec:
     """Bytes, at most `limit` of them."""
 
-    def unpack(raw: Any) -> bytes:
+    def check(raw: Any) -> bytes:
         return raw if type(raw) is bytes and len(raw) <= limit else refuse(f"at most {limit} bytes are expected")
 
-    return Codec(bytes, unpack)
+    return plain(check)
 
 
 def sequence(item: Codec, low: int, high: int) -> Codec:
     """A tuple of `low` to `high` items."""
+    pack_item, unpack_item = item.pack, item.unpack
+
+    def check(values: Any) -> None:
+        if type(values) is not tuple or not low <= len(values) <= high:
+            refuse(f"{low} to {high} items are expected")
+
+    def pack(values: Any) -> Any:
+        check(values)
+        return tuple([pack_item(value) for value in values])
 
     def unpack(raw: Any) -> tuple[Any, ...]:
-        if type(raw) is not tuple or not low <= len(raw) <= high:
-            refuse(f"{low} to {high} items are expected")
-        return tuple([item.unpack(entry) for entry in raw])
+        check(raw)
+        return tuple([unpack_item(entry) for entry in raw])
 
-    return Codec(lambda values: [item.pack(value) for value in values], unpack)
+    return Codec(pack, unpack)
 
 
 def optional(item: Codec) -> Codec:
@@ -118,31 +149,37 @@ def optional(item: Codec) -> Codec:
     )
 
 
-def enumeration(kind: Callable[[int], Any]) -> Codec:
+def enumeration(kind: type[Intent] | type[Party] | type[OptionKind]) -> Codec:
     """An IntEnum by its number."""
+    members = {int(member): member for member in kind}
+
+    def pack(value: Any) -> int:
+        return int(value) if type(value) is kind else refuse(f"a {kind.__name__} is expected")
 
     def unpack(raw: Any) -> Any:
-        try:
-            return kind(_number(raw))
-        except ValueError:
-            refuse(f"{raw} is not a {getattr(kind, '__name__', 'value')}")
+        return members[raw] if type(raw) is int and raw in members else refuse(f"{raw} is not a {kind.__name__}")
 
-    return Codec(int, unpack)
+    return Codec(pack, unpack)
 
 
 def struct(build: Callable[..., Any], **fields: Codec) -> Codec:
     """A dataclass as the list of the fields named, in that order."""
-    names, codecs = tuple(fields), tuple(fields.values())
+    packs, unpacks = [codec.pack for codec in fields.values()], [codec.unpack for codec in fields.values()]
+    size = len(fields)
+    pack_one, read = (packs[0] if packs else None), (attrgetter(*fields) if fields else None)
 
-    def pack(value: Any) -> list[Any]:
-        return [codec.pack(getattr(value, name)) for name, codec in zip(names, codecs, strict=True)]
+    def pack(value: Any) -> Any:
+        if read is None or pack_one is None:
+            return ()
+        if size == 1:
+            return (pack_one(read(value)),)
+        return tuple([packs[i](part) for i, part in enumerate(read(value))])
 
     def unpack(raw: Any) -> Any:
-        if type(raw) is not tuple or len(raw) != len(codecs):
-            refuse(f"{len(codecs)} fields are expected")
-        values = [codec.unpack(entry) for codec, entry in zip(codecs, raw, strict=True)]
+        if type(raw) is not tuple or len(raw) != size:
+            refuse(f"{size} fields are expected")
         try:
-            return build(*values)
+            return build(*[unpacks[i](part) for i, part in enumerate(raw)])
         except InvalidValue as refused:
             refuse(str(refused))
 
@@ -154,9 +191,11 @@ def union(members: Sequence[tuple[int, type, Codec]]) -> Codec:
     by_type = {kind: (tag, codec) for tag, kind, codec in members}
     by_tag = {tag: codec for tag, _, codec in members}
 
-    def pack(value: Any) -> list[Any]:
+    def pack(value: Any) -> Any:
+        if type(value) not in by_type:
+            refuse(f"{type(value).__name__} is not among the types")
         tag, codec = by_type[type(value)]
-        return [tag, *codec.pack(value)]
+        return (tag, *codec.pack(value))
 
     def unpack(raw: Any) -> Any:
         if type(raw) is not tuple or not raw or type(raw[0]) is not int or raw[0] not in by_tag:
@@ -210,7 +249,11 @@ STATE = struct(
     balances=PAIR,
     book=BYTES32,
 )
-BOOK = Codec(lambda book: book.encoded, lambda raw: decode_book(blob(MAX_BOOK_BYTES).unpack(raw)))
+_BOOK_BYTES = blob(MAX_BOOK_BYTES)
+BOOK = Codec(
+    lambda book: book.encoded if type(book) is Book else refuse("a book is expected"),
+    lambda raw: decode_book(_BOOK_BYTES.unpack(raw)),
+)
 OPERATION = union(
     [
         (1, Trade, struct(Trade, legs=sequence(LEG, 1, 2 * MAX_LEGS), premium=AMOUNT, marks=MARKS, quote=NUMBER)),
