@@ -15,7 +15,7 @@ from ..errors import (
     UnexpectedMessage,
     WindowFull,
 )
-from ..model import ZERO32, HalfSigned, promote
+from ..model import ZERO32, HalfSigned, Operation, promote
 from ..wire import messages as m
 from ..wire.codec import MAX_MESSAGE, encode
 from ..wire.schema import MAX_OPERATIONS

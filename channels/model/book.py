@@ -24,7 +24,7 @@ from .marks import (
     SpotMark,
     VolMark,
 )
-from .option import MAX_QUANTITY, Leg, OptionKind, SeriesKey, underlying_word
+from .option import MAX_QUANTITY, Leg, SeriesKey, kind_of, underlying_name, underlying_word
 
 MAX_BOOK_BYTES = 7_712
 
@@ -105,15 +105,7 @@ def _encode(book: Book) -> bytes:
     expiries = b"".join(
         underlying_word(m.underlying) + word(m.expiry) + word(m.ratio) + word(m.discount) for m in marks.expiries
     )
-    legs = b"".join(
-        underlying_word(leg.underlying)
-        + word(leg.expiry)
-        + word(leg.strike)
-        + word(leg.kind)
-        + word(leg.quantity)
-        + word(mark.vol)
-        for leg, mark in zip(book.legs, marks.vols, strict=True)
-    )
+    legs = b"".join([leg.words + mark.vol.to_bytes(32, "big") for leg, mark in zip(book.legs, marks.vols, strict=True)])
     expiries_at = 5 * 32 + 32 + len(spots)
     legs_at = expiries_at + 32 + len(expiries)
     return b"".join(
@@ -183,18 +175,11 @@ class _Cursor:
     def _field(self, code: str) -> object:
         raw = self.next()
         if code == "u":
-            try:
-                return raw.rstrip(b"\0").decode("ascii")
-            except UnicodeDecodeError:
-                raise InvalidBook("an underlying is not ASCII") from None
+            return underlying_name(raw)
         value = self.number(raw)
         if code == "q":
             return value - 2**256 if value >= 2**255 else value
-        if code == "k":
-            if value > 1:
-                raise InvalidBook(f"kind {value} is neither call nor put")
-            return OptionKind(value)
-        return value
+        return kind_of(value) if code == "k" else value
 
 
 EMPTY_BOOK = Book((), NO_MARKS, b"")

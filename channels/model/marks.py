@@ -1,16 +1,32 @@
-"""What valuation needs and both sides agreed on: time, spots, forward ratios, discounts and volatilities."""
+"""What valuation needs and both sides agreed on: time, spots, forward ratios, discounts and volatilities.
+
+Marks are what most messages and journal records consist of, so they have one canonical encoding, in rows of fixed size,
+which is made once and travels as it is: a header (time, and how many rows of each kind), then the rows, big-endian,
+`underlying` ASCII left-aligned in thirty-two bytes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
+from struct import Struct
 from typing import Any
 
 from ..errors import InvalidBook
 from ..units import WAD, Human, mul_div_down, wad
-from .option import MAX_PRICE, Leg, OptionKind, SeriesKey, check_series, parse_expiry, underlying_word
+from .option import (
+    MAX_PRICE,
+    Leg,
+    OptionKind,
+    SeriesKey,
+    check_series,
+    kind_of,
+    parse_expiry,
+    underlying_name,
+    underlying_word,
+)
 
 MAX_RATIO = 4 * WAD
 """Largest forward ratio and discount."""
@@ -21,6 +37,9 @@ MAX_TENOR = 3650 * 86_400
 MAX_UNDERLYINGS = 4
 MAX_EXPIRIES = 8
 MAX_LEGS = 32
+
+_HEADER, _SPOT, _EXPIRY, _VOL = (Struct(row) for row in (">QBBB", ">32s16s", ">32sQQQ", ">32sQ16sBQ"))
+MAX_MARKS_BYTES = _HEADER.size + MAX_UNDERLYINGS * _SPOT.size + MAX_EXPIRIES * _EXPIRY.size + MAX_LEGS * _VOL.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +100,7 @@ class Marks:
     spots: tuple[SpotMark, ...]
     expiries: tuple[ExpiryMark, ...]
     vols: tuple[VolMark, ...]
+    _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _bounded("marks time", self.time, 0, 2**63 - 1)
@@ -141,12 +161,69 @@ class Marks:
                 raise InvalidBook(f"the marks lack the {what} of {min(missing)}")
         return cut
 
+    @property
+    def encoded(self) -> bytes:
+        """The canonical bytes, as `decode_marks` takes them. Raises InvalidBook for more rows than a book can need."""
+        if not self._encoded:
+            object.__setattr__(self, "_encoded", _encode(self))
+        return self._encoded
+
     def spot(self, underlying: str) -> int:
         """Return the spot of `underlying`, WAD; InvalidBook if it is not marked."""
         for mark in self.spots:
             if mark.underlying == underlying:
                 return mark.spot
         raise InvalidBook(f"the marks lack a spot for {underlying}")
+
+
+def _encode(marks: Marks) -> bytes:
+    if len(marks.spots) > MAX_UNDERLYINGS or len(marks.expiries) > MAX_EXPIRIES or len(marks.vols) > MAX_LEGS:
+        raise InvalidBook(f"the marks are more than {MAX_UNDERLYINGS}, {MAX_EXPIRIES} and {MAX_LEGS}")
+    rows = [_HEADER.pack(marks.time, len(marks.spots), len(marks.expiries), len(marks.vols))]
+    rows += [_SPOT.pack(underlying_word(m.underlying), m.spot.to_bytes(16, "big")) for m in marks.spots]
+    rows += [_EXPIRY.pack(underlying_word(m.underlying), m.expiry, m.ratio, m.discount) for m in marks.expiries]
+    rows += [
+        _VOL.pack(underlying_word(m.underlying), m.expiry, m.strike.to_bytes(16, "big"), m.kind, m.vol)
+        for m in marks.vols
+    ]
+    return b"".join(rows)
+
+
+def decode_marks(encoded: bytes) -> Marks:
+    """Return the marks whose canonical encoding `encoded` is; InvalidBook for anything else.
+
+    Rows have one size and every field one spelling, so that what decodes re-encodes identically.
+    """
+    if not _HEADER.size <= len(encoded) <= MAX_MARKS_BYTES:
+        raise InvalidBook(f"{len(encoded)} bytes are not encoded marks")
+    time, spots, expiries, vols = _HEADER.unpack_from(encoded)
+    expiries_at = _HEADER.size + spots * _SPOT.size
+    vols_at = expiries_at + expiries * _EXPIRY.size
+    if len(encoded) != vols_at + vols * _VOL.size:
+        raise InvalidBook("the bytes end before the marks do, or after them")
+    marks = Marks(
+        time,
+        tuple(
+            [
+                SpotMark(underlying_name(name), int.from_bytes(spot, "big"))
+                for name, spot in _SPOT.iter_unpack(encoded[_HEADER.size : expiries_at])
+            ]
+        ),
+        tuple(
+            [
+                ExpiryMark(underlying_name(name), *row)
+                for name, *row in _EXPIRY.iter_unpack(encoded[expiries_at:vols_at])
+            ]
+        ),
+        tuple(
+            [
+                VolMark(underlying_name(name), expiry, int.from_bytes(strike, "big"), kind_of(kind), vol)
+                for name, expiry, strike, kind, vol in _VOL.iter_unpack(encoded[vols_at:])
+            ]
+        ),
+    )
+    object.__setattr__(marks, "_encoded", encoded)
+    return marks
 
 
 def _bounded(what: str, value: int, low: int, high: int) -> None:

@@ -5,13 +5,14 @@ Positive quantities are party 0's longs, so one book describes both sides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 from functools import lru_cache
 
 from ..errors import InvalidBook, InvalidValue
 from ..units import Human, show, wad
+from .identity import word
 
 MAX_PRICE = 2**92
 """Largest spot, forward and strike, in WAD."""
@@ -39,6 +40,28 @@ def underlying_word(underlying: str) -> bytes:
     if not 1 <= len(underlying) <= 32 or underlying != underlying.strip():
         raise InvalidBook(f"underlying {underlying!r} must have 1 to 32 characters and no outer blanks")
     return underlying.encode().ljust(32, b"\0")
+
+
+@lru_cache(maxsize=256)
+def underlying_name(raw: bytes) -> str:
+    """Return the name whose thirty-two bytes these are; InvalidBook unless `underlying_word` gives them back."""
+    try:
+        name = raw.rstrip(b"\0").decode("ascii")
+    except UnicodeDecodeError:
+        raise InvalidBook("an underlying is not ASCII") from None
+    if underlying_word(name) != raw:
+        raise InvalidBook(f"underlying {name!r} is not left-aligned")
+    return name
+
+
+_KINDS = tuple(OptionKind)
+
+
+def kind_of(number: int) -> OptionKind:
+    """Return call for 0, put for 1; InvalidBook for anything else."""
+    if not 0 <= number < len(_KINDS):
+        raise InvalidBook(f"kind {number} is neither call nor put")
+    return _KINDS[number]
 
 
 def parse_expiry(expiry: int | str | datetime) -> int:
@@ -71,11 +94,15 @@ class Leg:
     strike: int
     kind: OptionKind
     quantity: int
+    words: bytes = field(init=False, repr=False, compare=False)
+    """The leg's five words in the book's encoding; its volatility follows them there."""
 
     def __post_init__(self) -> None:
         check_series(self.underlying, self.expiry, self.strike, self.kind)
         if type(self.quantity) is not int or not 0 < abs(self.quantity) <= MAX_QUANTITY:
             raise InvalidBook(f"quantity {self.quantity!r} must be a non-zero integer of at most 2^88")
+        numbers = (self.expiry, self.strike, self.kind, self.quantity)
+        object.__setattr__(self, "words", underlying_word(self.underlying) + b"".join(map(word, numbers)))
 
     @classmethod
     def call(cls, underlying: str, expiry: int | str | datetime, strike: Human, *, quantity: Human) -> Leg:

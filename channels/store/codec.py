@@ -35,7 +35,8 @@ from ..core.records import (
     TurnMoved,
 )
 from ..errors import InvariantBroken, MalformedMessage, RuleViolation, StoreCorrupt
-from ..model import ZERO32, ChannelId, HalfSigned, State, keccak
+from ..model import ZERO32, ChannelId, ExpiryMark, HalfSigned, Marks, SpotMark, State, VolMark, keccak
+from ..model.marks import MAX_EXPIRIES, MAX_LEGS, MAX_UNDERLYINGS
 from ..seal import state_struct_hash
 from ..wire import schema as s
 from ..wire.codec import AGREED, pack_with, unpack_with
@@ -50,8 +51,21 @@ MAX_BLOCK = 2**63 - 1
 SIGNED = 3
 """The record number of `Signed`; the schema's sign-once index names it."""
 
-_OPERATIONS = s.sequence(s.OPERATION, 0, s.MAX_OPERATIONS)
-_ALL_OPERATIONS = s.sequence(s.OPERATION, 0, MAX_WINDOW_OPERATIONS)
+_SPOT = s.struct(SpotMark, underlying=s.UNDERLYING, spot=s.AMOUNT)
+_EXPIRY = s.struct(ExpiryMark, underlying=s.UNDERLYING, expiry=s.NUMBER, ratio=s.AMOUNT, discount=s.AMOUNT)
+_VOL = s.struct(VolMark, underlying=s.UNDERLYING, expiry=s.NUMBER, strike=s.AMOUNT, kind=s.KIND, vol=s.AMOUNT)
+_OLD_MARKS = s.struct(
+    Marks,
+    time=s.NUMBER,
+    spots=s.sequence(_SPOT, 0, MAX_UNDERLYINGS),
+    expiries=s.sequence(_EXPIRY, 0, MAX_EXPIRIES),
+    vols=s.sequence(_VOL, 0, MAX_LEGS),
+)
+"""Marks as the first journals hold them: field by field."""
+_MARKS = s.Codec(s.MARKS.pack, lambda raw: (s.MARKS if type(raw) is bytes else _OLD_MARKS).unpack(raw))
+_OPERATION = s.operation(_MARKS)
+_OPERATIONS = s.sequence(_OPERATION, 0, s.MAX_OPERATIONS)
+_ALL_OPERATIONS = s.sequence(_OPERATION, 0, MAX_WINDOW_OPERATIONS)
 _HALF = s.struct(HalfSigned, state=s.STATE, book=s.BOOK, party=s.PARTY, signature=s.SIGNATURE)
 _PLACE = {"block": s.NUMBER, "index": s.NUMBER}
 _FACT = s.union(

@@ -19,7 +19,6 @@ from ..model import (
     Close,
     CloseOut,
     Deployment,
-    ExpiryMark,
     Intent,
     Leg,
     Mark,
@@ -28,16 +27,14 @@ from ..model import (
     Party,
     Reopen,
     SettleExpiry,
-    SpotMark,
     State,
     Terms,
     Trade,
-    VolMark,
     Withdraw,
     decode_book,
 )
 from ..model.book import MAX_BOOK_BYTES
-from ..model.marks import MAX_EXPIRIES, MAX_LEGS, MAX_UNDERLYINGS
+from ..model.marks import MAX_LEGS, MAX_MARKS_BYTES, decode_marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,16 +207,10 @@ PARTY = enumeration(Party)
 UNDERLYING = text(32)
 KIND = enumeration(OptionKind)
 LEG = struct(Leg, underlying=UNDERLYING, expiry=NUMBER, strike=AMOUNT, kind=KIND, quantity=AMOUNT)
-MARKS = struct(
-    Marks,
-    time=NUMBER,
-    spots=sequence(struct(SpotMark, underlying=UNDERLYING, spot=AMOUNT), 0, MAX_UNDERLYINGS),
-    expiries=sequence(
-        struct(ExpiryMark, underlying=UNDERLYING, expiry=NUMBER, ratio=AMOUNT, discount=AMOUNT), 0, MAX_EXPIRIES
-    ),
-    vols=sequence(
-        struct(VolMark, underlying=UNDERLYING, expiry=NUMBER, strike=AMOUNT, kind=KIND, vol=AMOUNT), 0, MAX_LEGS
-    ),
+_MARKS_BYTES = blob(MAX_MARKS_BYTES)
+MARKS = Codec(
+    lambda marks: marks.encoded if type(marks) is Marks else refuse("marks are expected"),
+    lambda raw: decode_marks(_MARKS_BYTES.unpack(raw)),
 )
 DEPLOYMENT = struct(Deployment, chain_id=NUMBER, adjudicator=ADDRESS)
 TERMS = struct(
@@ -254,17 +245,24 @@ BOOK = Codec(
     lambda book: book.encoded if type(book) is Book else refuse("a book is expected"),
     lambda raw: decode_book(_BOOK_BYTES.unpack(raw)),
 )
-OPERATION = union(
-    [
-        (1, Trade, struct(Trade, legs=sequence(LEG, 1, 2 * MAX_LEGS), premium=AMOUNT, marks=MARKS, quote=NUMBER)),
-        (2, Withdraw, struct(Withdraw, amount=AMOUNT)),
-        (3, Mark, struct(Mark, marks=MARKS)),
-        (4, Acknowledge, struct(Acknowledge, deposits=PAIR, payments=PAIR)),
-        (5, SettleExpiry, struct(SettleExpiry, underlying=UNDERLYING, expiry=NUMBER, price=AMOUNT)),
-        (6, CloseOut, struct(CloseOut, party=PARTY)),
-        (7, Close, struct(Close, transfer=AMOUNT, valid_until=NUMBER)),
-        (8, Reopen, struct(Reopen, payments=PAIR, valid_until=NUMBER)),
-    ]
-)
+
+
+def operation(marks: Codec) -> Codec:
+    """An operation, with marks in the encoding given."""
+    return union(
+        [
+            (1, Trade, struct(Trade, legs=sequence(LEG, 1, 2 * MAX_LEGS), premium=AMOUNT, marks=marks, quote=NUMBER)),
+            (2, Withdraw, struct(Withdraw, amount=AMOUNT)),
+            (3, Mark, struct(Mark, marks=marks)),
+            (4, Acknowledge, struct(Acknowledge, deposits=PAIR, payments=PAIR)),
+            (5, SettleExpiry, struct(SettleExpiry, underlying=UNDERLYING, expiry=NUMBER, price=AMOUNT)),
+            (6, CloseOut, struct(CloseOut, party=PARTY)),
+            (7, Close, struct(Close, transfer=AMOUNT, valid_until=NUMBER)),
+            (8, Reopen, struct(Reopen, payments=PAIR, valid_until=NUMBER)),
+        ]
+    )
+
+
+OPERATION = operation(MARKS)
 MAX_OPERATIONS = 16
 OPERATIONS = sequence(OPERATION, 1, MAX_OPERATIONS)
