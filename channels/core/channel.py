@@ -224,8 +224,8 @@ class Channel:
             newest = self.unanswered[-1].half
             return newest.state, newest.book
         if self.in_flight:
-            half = self.halves[self.in_flight[-1]].half
-            return half.state, half.book
+            newest = next(out.half for out in reversed(self.outstanding) if out.version == self.in_flight[-1])
+            return newest.state, newest.book
         return self.base
 
     @property

@@ -154,7 +154,8 @@ def check_limits(channel: Channel, limits: Limits, operations: tuple[Operation, 
         raise PeerIsSilent(channel.unresponsive)
     if not channel.in_flight and not any(isinstance(operation, EXCLUSIVE) for operation in operations):
         return
-    above = [out for out in channel.outstanding if out.version > channel.base_version]
+    base = channel.base_version
+    above = [out for out in channel.outstanding if out.version > base]
     if len(above) >= limits.max_outstanding:
         raise TooManyOutstanding(limits.max_outstanding)
     if limits.max_exposure is not None:

@@ -79,19 +79,18 @@ def net(held: Iterable[Leg], traded: Iterable[Leg]) -> tuple[Leg, ...]:
 
 
 def _check(legs: tuple[Leg, ...], marks: Marks) -> None:
-    keys = [leg.key for leg in legs]
-    if any(before >= after for before, after in pairwise(keys)):
-        raise InvalidBook("legs are unsorted or duplicated")
-    if len(legs) > MAX_LEGS:
-        raise InvalidBook(f"{len(legs)} legs exceed {MAX_LEGS}")
-    if [m.key for m in marks.vols] != keys:
-        raise InvalidBook("the volatilities do not cover exactly the legs")
-    pairs = list(dict.fromkeys(key[:2] for key in keys))
-    if [(m.underlying, m.expiry) for m in marks.expiries] != pairs or len(pairs) > MAX_EXPIRIES:
-        raise InvalidBook(f"the expiry marks do not cover exactly the legs' expiries, at most {MAX_EXPIRIES}")
-    names = list(dict.fromkeys(key[0] for key in keys))
-    if [m.underlying for m in marks.spots] != names or len(names) > MAX_UNDERLYINGS:
-        raise InvalidBook(f"the spot marks do not cover exactly the underlyings, at most {MAX_UNDERLYINGS}")
+    keys = tuple([leg.key for leg in legs])
+    # Marks are in strict order by birth, so what they cover exactly is too.
+    if not marks.cover_exactly(keys):
+        if any(before >= after for before, after in pairwise(keys)):
+            raise InvalidBook("legs are unsorted or duplicated")
+        what = "volatilities" if marks.keys != keys else "spots and expiry marks"
+        raise InvalidBook(f"the {what} do not cover exactly the legs")
+    if len(legs) > MAX_LEGS or len(marks.expiries) > MAX_EXPIRIES or len(marks.spots) > MAX_UNDERLYINGS:
+        raise InvalidBook(
+            f"{len(legs)} legs, {len(marks.expiries)} expiries and {len(marks.spots)} underlyings exceed"
+            f" {MAX_LEGS}, {MAX_EXPIRIES} and {MAX_UNDERLYINGS}"
+        )
     for mark in marks.expiries:
         if mark.expiry - marks.time > MAX_TENOR:
             raise InvalidBook(f"expiry {mark.expiry} is more than ten years after the marks")
@@ -101,9 +100,9 @@ def _check(legs: tuple[Leg, ...], marks: Marks) -> None:
 
 def _encode(book: Book) -> bytes:
     marks = book.marks
-    spots = b"".join(underlying_word(m.underlying) + word(m.spot) for m in marks.spots)
+    spots = b"".join([underlying_word(m.underlying) + word(m.spot) for m in marks.spots])
     expiries = b"".join(
-        underlying_word(m.underlying) + word(m.expiry) + word(m.ratio) + word(m.discount) for m in marks.expiries
+        [underlying_word(m.underlying) + word(m.expiry) + word(m.ratio) + word(m.discount) for m in marks.expiries]
     )
     legs = b"".join([leg.words + mark.vol.to_bytes(32, "big") for leg, mark in zip(book.legs, marks.vols, strict=True)])
     expiries_at = 5 * 32 + 32 + len(spots)

@@ -95,7 +95,7 @@ class Deployment:
 
 def word(value: int) -> bytes:
     """Return an integer as one ABI word, two's complement when negative."""
-    return (value % 2**256).to_bytes(32, "big")
+    return value.to_bytes(32, "big", signed=value < 0)
 
 
 def checked_range(field: str, value: int, low: int, high: int) -> int:

@@ -100,13 +100,16 @@ class Marks:
     spots: tuple[SpotMark, ...]
     expiries: tuple[ExpiryMark, ...]
     vols: tuple[VolMark, ...]
+    keys: tuple[SeriesKey, ...] = field(init=False, repr=False, compare=False)
+    """The series that the volatilities are of."""
     _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _bounded("marks time", self.time, 0, 2**63 - 1)
         _sorted("spots", [m.underlying for m in self.spots])
         _sorted("expiries", [(m.underlying, m.expiry) for m in self.expiries])
-        _sorted("volatilities", [m.key for m in self.vols])
+        object.__setattr__(self, "keys", tuple([m.key for m in self.vols]))
+        _sorted("volatilities", self.keys)
 
     @classmethod
     def at(
@@ -143,7 +146,10 @@ class Marks:
 
     def covering(self, legs: Iterable[Leg]) -> Marks:
         """Return these marks cut to exactly what `legs` need; InvalidBook names what is missing."""
-        keys = {leg.key for leg in legs}
+        needed = tuple([leg.key for leg in legs])
+        if self.cover_exactly(needed):
+            return self
+        keys = set(needed)
         pairs = {key[:2] for key in keys}
         names = {key[0] for key in keys}
         cut = Marks(
@@ -160,6 +166,14 @@ class Marks:
             if missing:
                 raise InvalidBook(f"the marks lack the {what} of {min(missing)}")
         return cut
+
+    def cover_exactly(self, keys: tuple[SeriesKey, ...]) -> bool:
+        """Whether these are the marks of a book of these series, which are in order, no more and no fewer."""
+        return (
+            self.keys == keys
+            and [m.underlying for m in self.spots] == list(dict.fromkeys([key[0] for key in keys]))
+            and [(m.underlying, m.expiry) for m in self.expiries] == list(dict.fromkeys([key[:2] for key in keys]))
+        )
 
     @property
     def encoded(self) -> bytes:

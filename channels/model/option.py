@@ -94,6 +94,8 @@ class Leg:
     strike: int
     kind: OptionKind
     quantity: int
+    key: SeriesKey = field(init=False, repr=False, compare=False)
+    """What identifies the series, and the sort order of a book."""
     words: bytes = field(init=False, repr=False, compare=False)
     """The leg's five words in the book's encoding; its volatility follows them there."""
 
@@ -102,6 +104,7 @@ class Leg:
         if type(self.quantity) is not int or not 0 < abs(self.quantity) <= MAX_QUANTITY:
             raise InvalidBook(f"quantity {self.quantity!r} must be a non-zero integer of at most 2^88")
         numbers = (self.expiry, self.strike, self.kind, self.quantity)
+        object.__setattr__(self, "key", (self.underlying, self.expiry, self.strike, self.kind))
         object.__setattr__(self, "words", underlying_word(self.underlying) + b"".join(map(word, numbers)))
 
     @classmethod
@@ -119,11 +122,6 @@ class Leg:
         cls, underlying: str, expiry: int | str | datetime, strike: Human, kind: OptionKind, quantity: Human
     ) -> Leg:
         return cls(underlying, parse_expiry(expiry), wad(strike, "strike"), kind, wad(quantity, "quantity"))
-
-    @property
-    def key(self) -> SeriesKey:
-        """What identifies the series, and the sort order of a book."""
-        return (self.underlying, self.expiry, self.strike, self.kind)
 
     def times(self, factor: int) -> Leg:
         """Return the leg with its quantity multiplied: `leg.times(-1)` is the other side's."""

@@ -113,7 +113,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "the agreed version never falls": {"agreed": None},
     "the turn counter never falls": {"turn": -2},
     "what is in flight is outstanding": {"in_flight": (5,)},
-    "what is outstanding was signed": {"signed": 1},
+    "what is outstanding was signed": {"signed": 1, "in_flight": ()},
 }
 
 
