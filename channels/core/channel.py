@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from ..model import (
     EMPTY_BOOK,
@@ -281,3 +282,19 @@ class Channel:
         counted = state.withdrawals[self.me] if state else 0
         risky = [out.half.state.withdrawals[self.me] for out in self.outstanding if out.version > self.chain.version]
         return max([counted, *risky]) - counted
+
+
+_MEMBERS = tuple((member.__get__, member.__set__) for member in (getattr(Channel, f.name) for f in fields(Channel)))
+
+
+def changed(channel: Channel, **changes: Any) -> Channel:
+    """Return the channel with other values in the fields named: `dataclasses.replace`, at a third of its cost.
+
+    A channel has no birth checks to repeat, and an update makes half a dozen of them.
+    """
+    made = object.__new__(Channel)
+    for get, put in _MEMBERS:
+        put(made, get(channel))
+    for name, value in changes.items():
+        object.__setattr__(made, name, value)
+    return made

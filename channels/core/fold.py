@@ -15,7 +15,7 @@ from ..risk.engine import EXACT, MarginEngine
 from ..risk.policy import MarginPolicy
 from . import records as r
 from .apply import apply
-from .channel import ChainView, Channel, MarkPolicy, Outstanding
+from .channel import ChainView, Channel, MarkPolicy, Outstanding, changed
 from .facts import (
     CalledSeen,
     ChainFact,
@@ -126,7 +126,7 @@ def _evolve_signed(channel: Channel, half: HalfSigned, operations: tuple[Operati
     """Only the turn's holder proposes: what we sign without the turn completes a proposal of the peer's."""
     version = half.state.version
     out = Outstanding(half, operations, channel.tip_version)
-    return replace(
+    return changed(
         channel,
         outstanding=(*channel.outstanding, out),
         signed=max(channel.signed, version),

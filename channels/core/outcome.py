@@ -9,7 +9,7 @@ from ..model import ZERO32, Agreed
 from ..wire import messages as m
 from . import notices as n, records as r, rules
 from .apply import condensed
-from .channel import Channel, Outstanding
+from .channel import Channel, Outstanding, changed
 from .commands import Command, Notify, Persist, Send
 from .fold import evolve
 
@@ -102,7 +102,7 @@ def freeze(outcome: Outcome, theirs: int) -> None:
 def note_version(channel: Channel, version: int) -> Channel:
     """Remember what the peer has signed, so that our own next version is above it."""
     plausible = version <= rules.next_version(channel) + rules.MAX_SKIP
-    return replace(channel, seen=max(channel.seen, version)) if plausible else channel
+    return changed(channel, seen=version) if plausible and version > channel.seen else channel
 
 
 def check_may_sign(channel: Channel) -> None:

@@ -21,7 +21,7 @@ from ..wire.codec import MAX_MESSAGE, encode
 from ..wire.schema import MAX_OPERATIONS
 from . import events as e, notices as n, records as r, rules
 from .apply import apply, condensed
-from .channel import Channel, Judged, Signing
+from .channel import Channel, Judged, Signing, changed
 from .commands import Notify, Send, Sign
 from .exposure import check_limits
 from .outcome import (
@@ -60,7 +60,7 @@ def proposal_wanted(channel: Channel, event: e.ProposalWanted) -> Step:
     _check_sendable(channel, event.operations)
     check_limits(channel, event.limits, event.operations, state, after)
     signing = Signing(state, after, event.operations, theirs=None)
-    return Step(replace(channel, signing=signing), (Sign(state),))
+    return Step(changed(channel, signing=signing), (Sign(state),))
 
 
 def proposal_seen(channel: Channel, event: e.ProposalSeen) -> Step:
@@ -88,7 +88,7 @@ def proposal_seen(channel: Channel, event: e.ProposalSeen) -> Step:
         )
     except RuleViolation as refused:
         return refuse(channel, state.version, refused)
-    return Step(replace(channel, unanswered=(*channel.unanswered, Judged(event.half, event.operations))))
+    return Step(changed(channel, unanswered=(*channel.unanswered, Judged(event.half, event.operations))))
 
 
 def answer_due(channel: Channel, event: e.AnswerDue) -> Step:
@@ -124,7 +124,7 @@ def signature_made(channel: Channel, event: e.SignatureMade) -> Step:
         raise InvariantBroken("signatures answer a Sign command", f"version {event.version}")
     half = HalfSigned(signing.state, signing.book, channel.me, event.signature)
     if signing.theirs is None:
-        outcome = Outcome(replace(channel, signing=None, turn_used=channel.turn_used + 1))
+        outcome = Outcome(changed(channel, signing=None, turn_used=channel.turn_used + 1))
         outcome.persist(r.Signed(half, signing.operations))
         if channel.is_resumed:
             outcome.send(proposal_message(channel, outcome.channel.outstanding[-1]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from ..errors import InvalidState, UnbalancedState
@@ -37,6 +37,8 @@ class State:
     withdrawals: tuple[int, int]
     balances: tuple[int, int]
     book: bytes
+    struct_hash: bytes = field(default=b"", init=False, repr=False, compare=False)
+    """EIP-712's hashStruct, once `seal.state_struct_hash` has made it; empty before."""
 
     def __post_init__(self) -> None:
         _require(isinstance(self.channel, bytes) and len(self.channel) == 32, "the channel id has thirty-two bytes")

@@ -12,22 +12,21 @@ from .typehash import HELLO_DOMAIN, HELLO_TYPEHASH, STATE_TYPEHASH, domain_separ
 
 
 def state_struct_hash(state: State) -> bytes:
-    """Return hashStruct(state): what the adjudicator stores of a registered state."""
-    return keccak(
-        b"".join(
-            (
-                STATE_TYPEHASH,
-                state.channel,
-                word(state.version),
-                word(state.intent),
-                word(state.valid_until),
-                *map(word, state.deposits),
-                *map(word, state.withdrawals),
-                *map(word, state.balances),
-                state.book,
-            )
+    """Return hashStruct(state): what the adjudicator stores of a registered state. The state keeps it once made."""
+    if not state.struct_hash:
+        fields = (
+            STATE_TYPEHASH,
+            state.channel,
+            word(state.version),
+            word(state.intent),
+            word(state.valid_until),
+            *map(word, state.deposits),
+            *map(word, state.withdrawals),
+            *map(word, state.balances),
+            state.book,
         )
-    )
+        object.__setattr__(state, "struct_hash", keccak(b"".join(fields)))
+    return state.struct_hash
 
 
 def state_digest(deployment: Deployment, state: State) -> bytes:
