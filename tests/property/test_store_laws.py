@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -18,10 +18,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from channels.core.records import Record, Signed, StateAgreed, TurnMoved
-from channels.errors import AlreadySigned, StoreCorrupt, StoreError
+from channels.errors import AlreadySigned, ChannelError, StoreCorrupt, StoreError
 from channels.model import Agreed, ChannelId, HalfSigned, Mark, Party, keccak
 from channels.seal import state_struct_hash
 from channels.store import MemoryStore, SqliteStore, Store
+from channels.store.codec import MAX_RECORD, RECORD, encode_record
+from channels.wire.codec import pack_with, unpack_with
 from tests.roles import CHANNEL, DEPLOYMENT, UNIT, book, half
 from tests.strategies import journal_records
 from tests.writer import OPENED, update
@@ -310,3 +312,48 @@ def test_the_main_file_alone_is_complete_after_every_append(tmp_path: Path) -> N
                 assert copied.records(CHANNEL) == [TurnMoved(i) for i in range(1, turn + 1)]
             if turn == 40:
                 break
+
+
+ODD = st.one_of(
+    st.integers(-(2**300), 2**300),
+    st.booleans(),
+    st.none(),
+    st.floats(),
+    st.text(max_size=40),
+    st.binary(max_size=70),
+    st.binary(min_size=32, max_size=32),
+    st.lists(st.integers(0, 9), max_size=3),
+    st.tuples(st.integers(0, 2**70), st.integers(0, 2**70)),
+    st.sampled_from(list(Party)),
+)
+
+
+def mutated(value: Any, data: st.DataObject) -> Any:
+    """The value with something odd at some depth in it; what its own birth checks refuse raises as they do."""
+    if isinstance(value, tuple) and value and data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(value) - 1))
+        return (*value[:at], mutated(value[at], data), *value[at + 1 :])
+    names = [f.name for f in fields(value) if f.init] if is_dataclass(value) else []
+    if names and data.draw(st.booleans()):
+        name = data.draw(st.sampled_from(names))
+        return replace(value, **{name: mutated(getattr(value, name), data)})  # type: ignore[type-var]
+    return data.draw(ODD)
+
+
+@given(journal_records, st.data())
+def test_what_is_written_reads_back_equal_whatever_a_bug_upstream_put_into_it(
+    record: Record, data: st.DataObject
+) -> None:
+    """Writing is as strict as reading: so nothing has to be read back to know that it can be."""
+    try:
+        entry = encode_record(CHANNEL, mutated(record, data))
+    except (ChannelError, TypeError, AttributeError):
+        return
+    read = unpack_with(RECORD, entry.body, MAX_RECORD)
+    assert encode_record(CHANNEL, read) == entry
+
+
+@given(journal_records)
+def test_what_is_written_reads_back_equal(record: Record) -> None:
+    body = pack_with(RECORD, record)
+    assert unpack_with(RECORD, body, MAX_RECORD) == record

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from channels.core import events as e, facts as f
-from channels.core.channel import Channel
+from channels.core.channel import Channel, changed
 from channels.core.invariants import check
 from channels.core.machine import _HANDLERS, step
 from channels.core.phases import TRANSITIONS, Phase
@@ -141,3 +141,12 @@ def test_one_signature_is_asked_for_at_a_time() -> None:
 def test_the_committed_drawing_is_the_table() -> None:
     assert draw_phases.TARGET.read_text("utf-8") == draw_phases.draw(), "run: python -m tools.draw_phases"
     assert draw_phases.README.read_text("utf-8") == draw_phases.readme(), "run: python -m tools.draw_phases"
+
+
+def test_a_changed_channel_is_what_replace_makes() -> None:
+    before = channel_in(Phase.PROPOSED)
+    assert changed(before, turn=7, frozen=3) == replace(before, turn=7, frozen=3)
+    assert changed(before, turn=7).margin_engine is before.margin_engine
+    assert before.turn != 7
+    with pytest.raises(AttributeError):
+        changed(before, turns=7)

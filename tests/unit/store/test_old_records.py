@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from channels.core.facts import MarginFact
-from channels.core.records import ChainSaid, ProposalsKilled, Record, Signed, TopUpDecided
+from channels.core.records import ChainSaid, ProposalsKilled, Record, Signed, StateAgreed, TopUpDecided
 from channels.model import CloseOut, Party
 from channels.store.codec import MAX_RECORD, RECORD, encode_record
 from channels.wire.codec import pack_with, unpack_with
@@ -35,6 +36,11 @@ OLD_RECORDS = tuple(record for record in EVERY_RECORD if not _is_newer(record))
 EXPECTED = [*OLD_RECORDS, Signed(half(Party.ZERO, version=3), OLD_OPERATIONS)]
 
 
+def _operations_of(record: Record, body: bytes) -> bytes:
+    """The bytes of a record's operations, which are its last field; of another record none."""
+    return msgpack.packb(msgpack.unpackb(body)[-1]) if isinstance(record, Signed | StateAgreed) else b""
+
+
 def test_no_record_was_left_out() -> None:
     assert len(OLD) == len(EXPECTED)
 
@@ -44,7 +50,8 @@ def test_a_record_of_the_first_release_reads_back(at: int) -> None:
     record, body = EXPECTED[at], bytes.fromhex(OLD[at]["body"])
     assert type(record).__name__ == OLD[at]["record"]
     assert unpack_with(RECORD, body, MAX_RECORD) == record
-    assert pack_with(RECORD, record) == body
+    # Marks had another spelling then: a record with marks in its operations is written shorter today.
+    assert (pack_with(RECORD, record) == body) == (b"ETH/USD" not in _operations_of(record, body))
 
 
 def test_a_close_out_is_journalled_and_reads_back() -> None:

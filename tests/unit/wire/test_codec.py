@@ -262,10 +262,14 @@ def test_seventeen_operations_are_refused() -> None:
 
 def test_texts_end_at_their_limits() -> None:
     assert decode(encode(Reject(CHANNEL, 1, "c" * 64, "é" * 512))).reason == "é" * 512
-    refused(encode(Reject(CHANNEL, 1, "c" * 65, "")))
-    refused(encode(Reject(CHANNEL, 1, "", "r" * 513)))
+    for code, reason in (("c" * 65, ""), ("", "r" * 513)):
+        refused(msgpack.packb([8, CHANNEL, 1, code, reason]))
+        with pytest.raises(MalformedMessage):
+            encode(Reject(CHANNEL, 1, code, reason))
 
 
 def test_a_signature_of_64_bytes_never_becomes_a_message() -> None:
-    refused(encode(Propose(CHANNEL, 1, MESSAGES["Propose"].operations, b"s" * 32, SIGNATURE[:64], 1)))
+    refused(msgpack.packb([2, SIGNATURE[:64]]))
+    with pytest.raises(MalformedMessage):
+        encode(Propose(CHANNEL, 1, MESSAGES["Propose"].operations, b"s" * 32, SIGNATURE[:64], 1))
     assert agreed().signatures[0] == SIGNATURE
