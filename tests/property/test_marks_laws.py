@@ -69,9 +69,7 @@ def test_a_mark_too_many_is_not_exact() -> None:
     for loose in (
         Marks(exact.time, (more, *exact.spots), exact.expiries, exact.vols),
         Marks(exact.time, exact.spots, (*exact.expiries, ExpiryMark("ETH/USD", 1_707_000_000, 1, 1)), exact.vols),
-        Marks(
-            exact.time, exact.spots, exact.expiries, (*exact.vols, VolMark("ETH/USD", 1_708_000_000, 1, leg.kind, 1))
-        ),
+        Marks(exact.time, exact.spots, exact.expiries, (*exact.vols, other)),
     ):
         assert not loose.cover_exactly((leg.key,))
         assert loose.covering((leg,)) == exact
