@@ -13,6 +13,7 @@ _CALL = """        gas=SOURCE_GAS,
 """
 _IN_TIME = "block.timestamp < slot.deadline"
 _FORGET = "money.paid[{0}] <= state.withdrawal{0}"
+_TOKENS, _PERMIT = "modules/tokens.vy", "\n\n@internal\ndef _pull("
 _BACKSTOP = Mutation(_VAULT, "    ledger._pot(left)\n", "")
 
 MUTANTS: dict[str, tuple[Mutation, ...]] = {
@@ -73,6 +74,7 @@ MUTANTS: dict[str, tuple[Mutation, ...]] = {
             "    if slot.deadline != 0:",
         ),
     ),
+    "a permit that fails refuses the deposit": (Mutation(_TOKENS, _PERMIT, f"    assert success\n{_PERMIT}"),),
     "the last resort does not wait": (
         Mutation(_MAIN, "block.timestamp >= max(terms.last_resort, slot.deadline) + waiting", "waiting != 0"),
     ),

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tests.contracts.duel import CHALLENGE, GRACE, LAST_RESORT, UNIT, Duel, Pact, Seat
+from tests.contracts.duel import CHALLENGE, FAIR, GRACE, LAST_RESORT, SYBIL, UNIT, Duel, Pact, Seat
 from tests.contracts.encoding import CLOSE, DISPUTED, OPEN, OPERATE, REOPEN, SETTLING, State
 from tests.contracts.evm import STRANGER
 from tests.contracts.shelf import LINES, SANE, SECOND, book_of
@@ -18,6 +18,24 @@ class Play:
     def deposit(self, name: str, seat: Seat, party: int, amount: int, payer: str) -> None:
         self.duel.fund(payer, amount)
         self.duel.act(name, "deposit", seat, party, amount, sender=payer)
+
+    def permitted(self, seat: Seat, party: int, payer: int, amount: int, how: str) -> None:
+        """Deposit with a permit: a valid one, one that a stranger presented first, or one that fails.
+
+        A failing one is for another amount, or late, or presented by another than its owner, or was used before.
+        """
+        keys = (*self.duel.seats[FAIR].keys, *self.duel.seats[SYBIL].keys)
+        key, other, now = keys[payer], keys[payer - 1], self.duel.chain.now
+        late = {"expired": -1, "last second": 0}.get(how, CHALLENGE)
+        signed = self.duel.permit(key.address, amount + (how in ("allowed", "refused", "short")), now + late)
+        signature = signed.sign(key)
+        sender = other.address if how == "stolen" else key.address
+        self.duel.fund(sender, 2 * amount, {"allowed": amount, "short": amount - 1}.get(how, 0))
+        if how == "front-run":
+            self.duel.present(signed, *signature)
+        for _ in range(1 + (how == "again")):
+            name, given = f"deposit_with_permit {how}", (party, amount, signed.deadline, *signature)
+            self.duel.act(name, "deposit_with_permit", seat, *given, sender=sender)
 
     def seat(self, index: int) -> Seat:
         """Return the seat, three times out of four a live one if there is any: tombstones have little to say."""

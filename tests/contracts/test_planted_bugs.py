@@ -33,6 +33,7 @@ CAUGHT_BY = {
     "a source that reverts holds the money": {"invariant 4", "refusal"},
     "withdrawals are not booked": {"status", "invariant 1"},
     "a stranger starts a dispute": {"invariant 7"},
+    "a permit that fails refuses the deposit": {"refusal"},
     "the last resort does not wait": {"refusal"},
 }
 CALLED = {"invariant 6", "status", "events"}

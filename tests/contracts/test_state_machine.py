@@ -67,6 +67,10 @@ def test_every_law_holds_and_every_rule_fired(tally: Counter[tuple[str, str]]) -
         "report",
     } == set()
     assert {"gift", "guard", "dispute", "blocked", "returned", "last"} | STORIES <= succeeded, "deeds within rules"
+    for how in ("valid", "last second", "front-run", "allowed", "again"):
+        assert tally[f"deposit_with_permit {how}", "ok"], f"no deposit with a permit: {how}"
+    for how in ("refused", "short", "expired", "stolen", "again"):
+        assert tally[f"deposit_with_permit {how}", "token: transfer refused"], f"no permit failed: {how}"
     for move in ("pay", "withdraw", "trade", "acknowledge", "phantom"):
         assert tally["sign", move], f"no state was signed for {move}"
     assert tally["report", "spot"] and tally["report", "settlement"] and tally["starve", "starved"]
