@@ -406,7 +406,7 @@ class Duel:
     def fork(self) -> Iterator[None]:
         """What happens inside has not happened afterwards, neither on the chain nor in the model."""
         kept = self.model.accounts, self.model.money, self.model.sources, self.model.deferred, self.model.now
-        seats, sight = self.seats, self.sight
+        seats, sight, fickle = self.seats, self.sight, replace(self.fickle)
         money, sources, deferred = copy.deepcopy(kept[1:4])
         with self.chain.fork():
             self.seats, self.model.money, self.model.sources, self.model.deferred = (
@@ -421,6 +421,7 @@ class Duel:
             finally:
                 self.model.accounts, self.model.money, self.model.sources, self.model.deferred, self.model.now = kept
                 self.seats, self.sight = seats, sight
+                self.model.engines[self.engines[1].address] = fickle
 
     def _copied(self) -> list[Seat]:
         # Keys are C objects, which do not copy, and need not.

@@ -108,6 +108,8 @@ _ONE_ROW = """    found: Prices = self._prices(channel, terms, name, book, settl
         return -1 if breached else 0
     return staticcall"""
 
+_SETTLED = "    self._close(channel, terms, slot, state, self._payoff(channel, terms, state, book))\n"
+
 MARGIN_MUTANTS: dict[str, tuple[Mutation, ...]] = {
     "a recall gives no notice": (Mutation(_CALLS, "block.timestamp + (cure + 1) // 2", "block.timestamp"),),
     "a recall gives a second less than half a cure period": (Mutation(_CALLS, "(cure + 1) // 2", "cure // 2"),),
@@ -173,6 +175,9 @@ MARGIN_MUTANTS: dict[str, tuple[Mutation, ...]] = {
             "prices._fresh_spot(terms.source, mark.underlying, 0, terms.spot_max_age)",
             "prices._fresh_spot(terms.source, mark.underlying, 0, block.timestamp)",
         ),
+    ),
+    "a call holds the channel open": (
+        Mutation(_MAIN, _SETTLED, f"    assert max(slot.calls[0], slot.calls[1]) < 2**40\n{_SETTLED}"),
     ),
     "a liquidation does not wait for a settlement": (
         Mutation(_MAIN, "party, cash, witness, True)", "party, cash, witness, False)"),

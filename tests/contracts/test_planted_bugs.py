@@ -62,6 +62,7 @@ MARGIN_CAUGHT_BY = {
     "a release is not booked": {"invariant 2", "invariant 1", "status"},
     "a release before the deadline": {"invariant 2"},
     "a stale spot will do": {"invariant 6", "invariant 2", "invariant 8"},
+    "a call holds the channel open": {"invariant 4"},
     "a liquidation does not wait for a settlement": {"invariant 6"},
 }
 EXAMPLES, STEPS = 400, 40

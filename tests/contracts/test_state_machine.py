@@ -104,6 +104,16 @@ def test_every_boundary_second_was_visited(tally: Counter[tuple[str, str]]) -> N
     assert tally["cured -1", "adjudicator: not compliant"] and tally["cured +0", "ok"]
 
 
+def test_an_adversary_laid_siege_to_whoever_left(tally: Counter[tuple[str, str]]) -> None:
+    """Honest parties on their way out were called, by the shipped engine or by one that died thereafter."""
+    for kind in ("shipped", "fickle"):
+        assert tally[f"siege call {kind}", "ok"], f"nobody was called: {kind}"
+        assert sum(count for (name, _), count in tally.items() if name == f"siege liquidation {kind}")
+    assert tally["siege liquidation shipped", "ok"], "a true breach is executed"
+    assert not tally["siege liquidation fickle", "ok"], "a dead engine executes nothing"
+    assert {tally[f"siege {deed} fickle", "engine: hostile"] > 0 for deed in ("cure", "liquidation")} == {True}
+
+
 @pytest.mark.nightly
 def test_a_night_of_it() -> None:
     """The long campaign: `HYPOTHESIS_PROFILE=nightly pytest -m nightly`; a fresh seed every time."""
