@@ -149,12 +149,14 @@ class MarginPlay(Play):
         self.until(seat, honest, "deadline", 0)
         if seat.account.closed or not seat.account.calls[honest].armed:
             return
-        self.run(seat, seat.account.registered, 2_100)
         if seat.engine == FICKLE:
+            self.quote(seat, 2_100)
             duel.engine_mood(1 + self.turns % 3)
+            self.cure(seat, honest, None, f"siege cure {kind}")
         elif seat.index == ROGUE:
             duel.mood(1, REVERTING)
-        self.cure(seat, honest, None, f"siege cure {kind}")
+        else:
+            self.run(seat, seat.account.registered, 2_100)
         self.liquidate(seat, honest, "owner", name=f"siege liquidation {kind}")
 
     def release(self, seat: Seat, party: int, share: int, beyond: int, who: str) -> str:
