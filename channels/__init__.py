@@ -23,6 +23,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .chain.client import Web3Chain as Web3Chain
     from .chain.local import LocalChain as LocalChain
+    from .chain.source import (
+        AuditedCode as AuditedCode,
+        ChainlinkSetup as ChainlinkSetup,
+        Feed as Feed,
+        SignedSetup as SignedSetup,
+    )
     from .core.channel import MarkPolicy as MarkPolicy
     from .core.commands import Effect as Effect, Notify as Notify, Persist as Persist, Send as Send
     from .core.events import DepositConfirmed as DepositConfirmed
@@ -72,6 +78,7 @@ if TYPE_CHECKING:
         PeerUnresponsive as PeerUnresponsive,
         ProposalRejected as ProposalRejected,
         RuleViolation as RuleViolation,
+        SourceMismatch as SourceMismatch,
         StoreError as StoreError,
         TermsRefused as TermsRefused,
     )
@@ -131,6 +138,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "chain.client": ("Web3Chain",),
     "chain.local": ("LocalChain",),
+    "chain.source": ("AuditedCode", "ChainlinkSetup", "Feed", "SignedSetup"),
     "core.channel": ("MarkPolicy",),
     "core.exposure": ("Exposure", "exposure"),
     "core.limits": ("Limits",),
@@ -148,7 +156,8 @@ _PLACES = {
     "core.phases": ("Phase",),
     "errors": (
         "ChainError", "ChannelError", "DealDeclined", "LocalError", "MarginShortfall", "PeerUnresponsive",
-        "ProposalRejected", "RuleViolation", "StoreError", "TermsRefused",
+        "ProposalRejected", "RuleViolation", "SourceMismatch", "StoreError",
+        "TermsRefused",
     ),
     "model": (
         "Acknowledge", "Address", "Agreed", "Book", "ChannelId", "Close", "CloseOut", "Deployment", "HalfSigned", "Leg",

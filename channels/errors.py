@@ -678,6 +678,19 @@ class ContractMismatch(ChainError):
 
 
 @dataclass(eq=False)
+class SourceMismatch(ChainError):
+    """The price source at an address is none that this node's owner accepts."""
+
+    address: str
+    found: str
+    expected: str
+    text: ClassVar[str] = (
+        "the price source at {address} is not accepted: found {found}; expected {expected}. "
+        "Use another source, or, if these are prices you trust, state them in NodeConfig.source_setups"
+    )
+
+
+@dataclass(eq=False)
 class MissingExtra(LocalError):
     """A feature needs an optional dependency that is not installed."""
 

@@ -121,9 +121,14 @@ def terms_for(local: LocalChain, salt: bytes = b"pair", **changes: Any) -> Terms
 
 
 def config_for(local: LocalChain, **changes: Any) -> NodeConfig:
-    """A node's policy that trusts the embedded chain's token and price source."""
+    """A node's policy that trusts the embedded chain's token and price source, and no other publishers than its."""
     config = NodeConfig(
-        tokens={local.token: 6}, sources=frozenset({local.source}), poll=0.02, reply_timeout=10, turn_timeout=10
+        tokens={local.token: 6},
+        sources=frozenset({local.source}),
+        source_setups=(local.source_setup,),
+        poll=0.02,
+        reply_timeout=10,
+        turn_timeout=10,
     )
     return replace(config, **changes)
 

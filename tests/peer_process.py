@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from channels.chain.port import Block, ChannelPhase, OnChain
+from channels.chain.source import AuditedCode
 from channels.core import events as e, facts as f
 from channels.core.notices import Updated
 from channels.errors import ChannelError
@@ -45,6 +46,10 @@ class QuietChain:
 
     def verify_code(self, address: Any, name: str) -> None:
         """The contracts are what they should be."""
+
+    def verify_source(self, source: Any, accepted: Any) -> AuditedCode:
+        """So is the price source."""
+        return AuditedCode(bytes(32))
 
     def head(self) -> Block:
         return Block(1, roles.NOW)

@@ -6,7 +6,7 @@ threads: reads are independent, and sending is serialised per client.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from eth_abi.exceptions import DecodingError
@@ -28,6 +28,7 @@ from .encode import CallBuilder, terms_tuple
 from .engine import NAME as ENGINE, policy_of, require_engine
 from .port import Block, Call, Chain, ChannelPhase, Located, OnChain, Receipt, Spot
 from .rpc import REQUEST_TIMEOUT, BoundedHTTPProvider, Rpc, printable
+from .source import SourceSetup, require_source
 from .submit import DEFAULT_POLICY, LEAST_GAS, SubmitPolicy, Submitter, checksummed
 
 MAX_PRICE = 2**96
@@ -171,6 +172,9 @@ class Web3Chain(CallBuilder, Chain):
         require_engine(engine, self.code(engine), policy)
         if (named := self._read(ENGINE, engine, "policy")[0]) != policy.hash:
             raise ContractMismatch(str(engine), f"it answers policy 0x{named.hex()}, not 0x{policy.hash.hex()}")
+
+    def verify_source(self, source: Address, accepted: Sequence[SourceSetup] | None) -> SourceSetup:
+        return require_source(source, self.code(source), accepted)
 
     # What is done
 

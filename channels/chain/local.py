@@ -24,6 +24,7 @@ from .account import KeyAccount, TransactionSigner
 from .client import Web3Chain
 from .engine import NAME as ENGINE
 from .port import Block, Call, Receipt
+from .source import SignedSetup
 from .submit import SubmitPolicy
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class LocalChain:
         self.token = self.deploy("TestToken", f"Test {symbol}", symbol, decimals)
         # Half the last price may move at once and a whole one per second later: replayed prices jump by the hour.
         bounds = (WAD // 2, WAD, 3_600)
-        self.source = self.deploy("SignedPriceSource", [key.address for key in self.publishers], threshold, *bounds)
+        addresses = tuple(key.address for key in self.publishers)
+        self.source = self.deploy("SignedPriceSource", addresses, threshold, *bounds)
+        self.source_setup = SignedSetup(addresses, threshold, *bounds)
 
     # Clients
 

@@ -14,6 +14,7 @@ from typing import Protocol
 from ..core.facts import ChainFact
 from ..model import Address, Agreed, Book, ChannelId, Deployment, Party, State, Terms
 from ..risk.policy import MarginPolicy
+from .source import SourceSetup
 
 
 class ChannelPhase(IntEnum):
@@ -237,6 +238,9 @@ class Chain(ChainCalls, Protocol):
 
     def verify_engine(self, engine: Address, policy: MarginPolicy) -> None:
         """Raise ContractMismatch, naming what differs, unless it is the shipped engine with exactly this policy."""
+
+    def verify_source(self, source: Address, accepted: Sequence[SourceSetup] | None) -> SourceSetup:
+        """Return how a price source is set up; SourceMismatch unless that is accepted. None: whatever is shipped."""
 
     # What is done
 

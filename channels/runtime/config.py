@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..chain.source import SourceSetup
 from ..core.channel import MarkPolicy
 from ..core.limits import NO_LIMITS, Limits
 from ..errors import TermsRefused
@@ -19,11 +20,15 @@ class NodeConfig:
 
     `tokens` (with their decimals) and `sources` are those that terms proposed by a peer may name: empty refuses every
     such proposal. Terms that the owner proposes itself are checked for the rest only. `engines` are the risk engines
-    that a peer may name; each is read at the node's start, and must hold one of `policies`.
+    that a peer may name. The code of sources and engines is read at the node's start, or when our own terms name
+    others: an engine must hold one of `policies`, a source be one of `source_setups`.
     """
 
     tokens: Mapping[Address, int] = field(default_factory=dict)
     sources: frozenset[Address] = frozenset()
+    source_setups: tuple[SourceSetup, ...] | None = None
+    """Whose prices are good: publishers, feeds, code the owner has read. None: those of the sources the owner names, as
+    long as they are shipped ones whose parameters the shipped constructors allow."""
     engines: frozenset[Address] = frozenset()
     owner: Address | None = None
     """Who is paid for us, where a peer proposes the terms; None: our signer."""

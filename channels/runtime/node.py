@@ -32,6 +32,7 @@ from .live import LiveChannel
 from .log import log
 from .margin_keeper import MarginKeeper
 from .peer import HANDSHAKE_TIMEOUT, Ending, Link
+from .sources import CheckedSources
 from .tls import Line, PlainLine, TlsLine
 from .watcher import Watcher
 
@@ -60,7 +61,7 @@ class Node:
         self.seats: dict[ChannelId, Seat] = {}
         self.channels: dict[ChannelId, LiveChannel] = {}
         self.driver = Driver(store, self._send, self._notify)
-        self.engines = CheckedEngines(chain, config)
+        self.engines, self.sources = CheckedEngines(chain, config), CheckedSources(chain, config)
         self.margins = MarginKeeper(self)
         self._nursery = nursery
         self._links: dict[Address, Link] = {}
@@ -196,6 +197,7 @@ class Node:
         """
         deployment = self.chain.deployment
         await self.engines.check(terms)
+        await self.sources.check(terms)
         self.config.check_terms(terms, deployment, deployment, self.engines.policies, proposed_by_peer=False)
         me = self._party(terms)
         policy = self.config.policy_of(terms)
@@ -326,7 +328,7 @@ async def open_node(
 
     `market` judges the peer's marks, `deal` the price of trades and closes that it proposes: by default at the market,
     within 1 % of the legs' gross value for all deals of a channel together. Checks first that the adjudicator's code is
-    the shipped one, and that of the config's risk engines. Raises StoreError, ChainError, KeyUnusable.
+    the shipped one, and that of the config's engines and price sources. Raises StoreError, ChainError, KeyUnusable.
     """
     await trio.to_thread.run_sync(chain.verify_code, chain.deployment.adjudicator, "Adjudicator")
     cursor = await trio.to_thread.run_sync(store.cursor, chain.deployment)
@@ -348,6 +350,7 @@ async def open_node(
                 nursery=nursery,
             )
             await node.engines.check_configured()
+            await node.sources.check_configured()
             node.restore()
             nursery.start_soon(node.driver.run)
             nursery.start_soon(Watcher(node, cursor).run)

@@ -15,6 +15,24 @@ recency = st.sampled_from((0, 0, 0, 1, 2, 4))
 people = st.sampled_from((0, 1, 2, 3, None, None))
 """Who acts: party 0's signer or owner, party 1's, or a stranger."""
 amounts = st.sampled_from((1, 100 * UNIT, 333_333_333, 1_000 * UNIT))
+payers = st.integers(0, 3)
+"""Who gives a permit, which takes a key: the signers of FAIR and ROGUE, then SYBIL's, each a stranger to the other."""
+permits = st.sampled_from(
+    (
+        "valid",
+        "valid",
+        "last second",
+        "front-run",
+        "front-run",
+        "allowed",
+        "refused",
+        "short",
+        "expired",
+        "stolen",
+        "again",
+    )
+)
+"""What is wrong with a permit, if anything."""
 hasty = st.sampled_from((True, False, False, False))
 prices = st.sampled_from((1, 1_900 * WAD, 2_000 * WAD + 7, 2_345 * WAD, 9_000 * WAD, 2**96))
 

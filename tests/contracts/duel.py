@@ -37,6 +37,7 @@ from tests.contracts.laboratory import (
 from tests.contracts.margin_model import MarginAdjudicator
 from tests.contracts.margins import FICKLE, NONE, SHIPPED, SMALL_POLICY, Engine, Fickle, Notice, Shipped
 from tests.contracts.model import Account, Money, Refused, Said, Source
+from tests.contracts.permits import Permit
 from tests.contracts.shelf import DAY, LINES, book_of, read
 from tests.contracts.verdicts import LawBroken
 from tests.contracts.world import Status
@@ -243,12 +244,26 @@ class Duel:
         digest = state.digest(CHAIN_ID, self.contract.address)
         return seat.keys[0].sign(digest), seat.keys[1].sign(digest)
 
-    def fund(self, who: str, amount: int) -> None:
-        """Mint tokens and let the adjudicator take them."""
+    def fund(self, who: str, amount: int, allowed: int | None = None) -> None:
+        """Mint tokens and let the adjudicator take them, or so much."""
+        allowance, money = amount if allowed is None else allowed, self.model.money[self.token.address]
         self.chain.send(self.token.address, "mint(address,uint256)", who, amount)
-        self.chain.send(self.token.address, "approve(address,uint256)", self.contract.address, amount, sender=who)
-        self.model.money[self.token.address].balances[who] += amount
+        self.chain.send(self.token.address, "approve(address,uint256)", self.contract.address, allowance, sender=who)
+        money.balances[who] += amount
+        money.allowed[who] = allowance
         self.sight = self.look()
+
+    def permit(self, who: str, amount: int, deadline: int) -> Permit:
+        """Return the next permit that `who` could give the adjudicator."""
+        nonce = self.model.money[self.token.address].nonces[who]
+        return Permit(self.token.address, who, self.contract.address, amount, nonce, deadline)
+
+    def present(self, permit: Permit, *signature: Any) -> None:
+        """Let a stranger who saw a permit pending present it to the token first."""
+        types = "permit(address,address,uint256,uint256,uint8,bytes32,bytes32)"
+        fields = (permit.owner, permit.spender, permit.amount, permit.deadline, *signature)
+        self.chain.send(self.token.address, types, *fields)
+        self.model.money[self.token.address].permit(permit, self.chain.now, *signature)
 
     def donate(self, amount: int) -> None:
         """Send the adjudicator tokens that nobody accounts for."""
@@ -391,7 +406,7 @@ class Duel:
     def fork(self) -> Iterator[None]:
         """What happens inside has not happened afterwards, neither on the chain nor in the model."""
         kept = self.model.accounts, self.model.money, self.model.sources, self.model.deferred, self.model.now
-        seats, sight = self.seats, self.sight
+        seats, sight, fickle = self.seats, self.sight, replace(self.fickle)
         money, sources, deferred = copy.deepcopy(kept[1:4])
         with self.chain.fork():
             self.seats, self.model.money, self.model.sources, self.model.deferred = (
@@ -406,6 +421,7 @@ class Duel:
             finally:
                 self.model.accounts, self.model.money, self.model.sources, self.model.deferred, self.model.now = kept
                 self.seats, self.sight = seats, sight
+                self.model.engines[self.engines[1].address] = fickle
 
     def _copied(self) -> list[Seat]:
         # Keys are C objects, which do not copy, and need not.

@@ -31,7 +31,22 @@ TOKEN = """
 # pragma evm-version cancun
 balanceOf: public(HashMap[address, uint256])
 allowance: public(HashMap[address, HashMap[address, uint256]])
+nonces: HashMap[address, uint256]
 refused: HashMap[address, bool]
+
+@external
+def permit(owner: address, spender: address, amount: uint256, deadline: uint256, v: uint8, r: bytes32, s: bytes32):
+    assert block.timestamp <= deadline, "token: permit expired"
+    domain: bytes32 = keccak256(
+        abi_encode(keccak256("EIP712Domain(uint256 chainId,address verifyingContract)"), chain.id, self)
+    )
+    said: bytes32 = keccak256(abi_encode(
+        keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"),
+        owner, spender, amount, self.nonces[owner], deadline,
+    ))
+    assert ecrecover(keccak256(concat(0x1901, domain, said)), v, r, s) == owner, "token: not the owner's permit"
+    self.nonces[owner] += 1
+    self.allowance[owner][spender] = amount
 
 @external
 def refuse(owner: address, refused: bool):

@@ -200,7 +200,7 @@ def invariant_7(duel: Duel, before: Sight, deed: Deed) -> None:
         return
     for party in range(2):
         had, has = earlier[party] + was.paid[party], later[party] + paid[party]
-        gift = deed.function == "deposit" and has >= had
+        gift = deed.function in ("deposit", "deposit_with_permit") and has >= had
         law("invariant 7", has == had or gift, f"a stranger's {deed.function} made {had} of party {party} {has}")
 
 

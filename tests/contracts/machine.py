@@ -12,7 +12,19 @@ from hypothesis import HealthCheck, Phase, seed, settings, strategies as st
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from channels.risk import MarginPolicy
-from tests.contracts.choices import amounts, engines, hasty, moments, parties, people, prices, recency, seats
+from tests.contracts.choices import (
+    amounts,
+    engines,
+    hasty,
+    moments,
+    parties,
+    payers,
+    people,
+    permits,
+    prices,
+    recency,
+    seats,
+)
 from tests.contracts.duel import GRACE, HOUR, ROGUE, SYBIL, UNIT, Duel
 from tests.contracts.encoding import CLOSE, CLOSED, DISPUTED, OPERATE, REOPEN, high_s
 from tests.contracts.evm import STRANGER
@@ -76,6 +88,11 @@ class Machine(MarginRules):
         """Deposits that must be refused, and tokens that nobody accounts for."""
         self.duel.donate(donation)
         self.duel.act("bad_deposit", "deposit", self.duel.seats[index], *how)
+
+    @rule(index=seats, party=parties, payer=payers, amount=amounts, how=permits)
+    def deposit_with_permit(self, index: int, party: int, payer: int, amount: int, how: str) -> None:
+        """A deposit by signature; a permit that fails leaves it to the allowance, whoever made it fail."""
+        self.play.permitted(self.play.seat(index), party, payer, amount, how)
 
     # ── signing ──
 

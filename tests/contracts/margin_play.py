@@ -4,7 +4,8 @@ from channels.risk import MarginReport
 from tests.contracts.duel import ROGUE, Seat
 from tests.contracts.encoding import BTC, ETH, SETTLING, WAD, State
 from tests.contracts.evm import STRANGER
-from tests.contracts.margins import EngineRefuses, Shipped
+from tests.contracts.laboratory import HONEST, REVERTING
+from tests.contracts.margins import FICKLE, NONE, EngineRefuses, Shipped
 from tests.contracts.model import Refused
 from tests.contracts.play import Play
 from tests.contracts.shelf import book_of
@@ -127,6 +128,36 @@ class MarginPlay(Play):
         state = seat.account.registered or seat.nothing
         args = (book_of(state)[0], party, self.witness(seat, state, party, rows))
         return self.duel.act(name, "liquidate", seat, state, *args, sender=sender)
+
+    def besiege(self, seat: Seat) -> None:
+        """Let the adversary call the honest party, and try to close it out, with all that is in its hands.
+
+        The spot runs until the shipped engine sees a breach; a fickle engine sees one anywhere, and is dead thereafter,
+        as is the source of ROGUE: a call that nobody can cure or execute any more must hold up nothing.
+        """
+        state, honest = seat.account.registered, seat.honest
+        if state is None or honest is None or seat.engine == NONE:
+            return
+        duel, kind = self.duel, "fickle" if seat.engine == FICKLE else "shipped"
+        if seat.index == ROGUE:
+            duel.mood(1, HONEST)
+        if seat.engine == FICKLE:
+            duel.engine_mood(0)
+            duel.engine_says(-1, True, 0, 0)
+        self.run(seat, state, 2_100)
+        self.call(f"siege call {kind}", seat, state, honest, "owner")
+        self.until(seat, honest, "deadline", 0)
+        if seat.account.closed or not seat.account.calls[honest].armed:
+            return
+        if seat.engine == FICKLE:
+            self.quote(seat, 2_100)
+            duel.engine_mood(1 + self.turns % 3)
+            self.cure(seat, honest, None, f"siege cure {kind}")
+        elif seat.index == ROGUE:
+            duel.mood(1, REVERTING)
+        else:
+            self.run(seat, seat.account.registered, 2_100)
+        self.liquidate(seat, honest, "owner", name=f"siege liquidation {kind}")
 
     def release(self, seat: Seat, party: int, share: int, beyond: int, who: str) -> str:
         """Take so many halves of what may be taken, and so much more."""

@@ -26,6 +26,7 @@ from tests.contracts.encoding import (
     State,
     Terms,
 )
+from tests.contracts.permits import Permit
 
 LIMIT = 2**120
 MAX_PRICE = 2**96
@@ -82,9 +83,11 @@ class Source:
 
 @dataclass(slots=True)
 class Money:
-    """A token: balances, and who it refuses to pay."""
+    """A token: balances, what the adjudicator may take of them, permits used, and who it refuses to pay."""
 
     balances: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    allowed: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    nonces: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     refused: set[str] = field(default_factory=set)
 
     def move(self, sender: str, receiver: str, amount: int) -> bool:
@@ -94,6 +97,12 @@ class Money:
         self.balances[sender] -= amount
         self.balances[receiver] += amount
         return True
+
+    def permit(self, permit: Permit, now: int, *signature: Any) -> None:
+        """Let the adjudicator take what an owner permits; not by one that is late, used or another's."""
+        if now <= permit.deadline and permit.is_signed(*signature):
+            self.nonces[permit.owner] += 1
+            self.allowed[permit.owner] = permit.amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +198,28 @@ class Adjudicator:
             last = account.terms.last_resort
             require(self.now < last <= self.now + ELEVEN_YEARS, "terms: last resort")
         require(account.deposits[party] + amount < LIMIT, "adjudicator: deposit too large")
-        arrived = self.money[account.terms.token].move(sender, self.address, amount)
-        require(arrived, "token: transfer refused")
+        money = self.money[account.terms.token]
+        require(amount <= money.allowed[sender], "token: transfer refused")
+        require(money.move(sender, self.address, amount), "token: transfer refused")
+        money.allowed[sender] -= amount
         account.deposits[party] += amount
         total = account.deposits[party]
         return [Said("Deposited", {"channel": account.id, "party": party, "amount": amount, "total": total})]
+
+    def deposit_with_permit(
+        self, account: Account, sender: str, party: int, amount: int, deadline: int, *signature: Any
+    ) -> list[Said]:
+        """Credit `party` from what the sender lets the adjudicator take, by its permit or by an allowance."""
+        token = account.terms.token
+        money = self.money[token]
+        before = money.allowed[sender], money.nonces[sender]
+        permit = Permit(token, sender, self.address, amount, money.nonces[sender], deadline)
+        money.permit(permit, self.now, *signature)
+        try:
+            return self.deposit(account, sender, party, amount)
+        except Refused:
+            money.allowed[sender], money.nonces[sender] = before
+            raise
 
     def checkpoint(self, account: Account, sender: str, state: State, *sigs: bytes) -> list[Said]:
         """Register a newer agreed state."""

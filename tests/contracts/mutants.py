@@ -13,6 +13,7 @@ _CALL = """        gas=SOURCE_GAS,
 """
 _IN_TIME = "block.timestamp < slot.deadline"
 _FORGET = "money.paid[{0}] <= state.withdrawal{0}"
+_TOKENS, _PERMIT = "modules/tokens.vy", "\n\n@internal\ndef _pull("
 _BACKSTOP = Mutation(_VAULT, "    ledger._pot(left)\n", "")
 
 MUTANTS: dict[str, tuple[Mutation, ...]] = {
@@ -73,6 +74,7 @@ MUTANTS: dict[str, tuple[Mutation, ...]] = {
             "    if slot.deadline != 0:",
         ),
     ),
+    "a permit that fails refuses the deposit": (Mutation(_TOKENS, _PERMIT, f"    assert success\n{_PERMIT}"),),
     "the last resort does not wait": (
         Mutation(_MAIN, "block.timestamp >= max(terms.last_resort, slot.deadline) + waiting", "waiting != 0"),
     ),
@@ -105,6 +107,8 @@ _ONE_ROW = """    found: Prices = self._prices(channel, terms, name, book, settl
         )
         return -1 if breached else 0
     return staticcall"""
+
+_SETTLED = "    self._close(channel, terms, slot, state, self._payoff(channel, terms, state, book))\n"
 
 MARGIN_MUTANTS: dict[str, tuple[Mutation, ...]] = {
     "a recall gives no notice": (Mutation(_CALLS, "block.timestamp + (cure + 1) // 2", "block.timestamp"),),
@@ -171,6 +175,9 @@ MARGIN_MUTANTS: dict[str, tuple[Mutation, ...]] = {
             "prices._fresh_spot(terms.source, mark.underlying, 0, terms.spot_max_age)",
             "prices._fresh_spot(terms.source, mark.underlying, 0, block.timestamp)",
         ),
+    ),
+    "a call holds the channel open": (
+        Mutation(_MAIN, _SETTLED, f"    assert max(slot.calls[0], slot.calls[1]) < 2**40\n{_SETTLED}"),
     ),
     "a liquidation does not wait for a settlement": (
         Mutation(_MAIN, "party, cash, witness, True)", "party, cash, witness, False)"),

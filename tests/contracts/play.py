@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from tests.contracts.duel import CHALLENGE, GRACE, LAST_RESORT, UNIT, Duel, Pact, Seat
-from tests.contracts.encoding import CLOSE, DISPUTED, OPEN, OPERATE, REOPEN, SETTLING, State
+from tests.contracts.duel import CHALLENGE, FAIR, GRACE, LAST_RESORT, SYBIL, UNIT, Duel, Pact, Seat
+from tests.contracts.encoding import CLOSE, CLOSED, DISPUTED, OPEN, OPERATE, REOPEN, SETTLING, State
 from tests.contracts.evm import STRANGER
 from tests.contracts.shelf import LINES, SANE, SECOND, book_of
+from tests.contracts.verdicts import law
 
 
 class Play:
@@ -18,6 +19,24 @@ class Play:
     def deposit(self, name: str, seat: Seat, party: int, amount: int, payer: str) -> None:
         self.duel.fund(payer, amount)
         self.duel.act(name, "deposit", seat, party, amount, sender=payer)
+
+    def permitted(self, seat: Seat, party: int, payer: int, amount: int, how: str) -> None:
+        """Deposit with a permit: a valid one, one that a stranger presented first, or one that fails.
+
+        A failing one is for another amount, or late, or presented by another than its owner, or was used before.
+        """
+        keys = (*self.duel.seats[FAIR].keys, *self.duel.seats[SYBIL].keys)
+        key, other, now = keys[payer], keys[payer - 1], self.duel.chain.now
+        late = {"expired": -1, "last second": 0}.get(how, CHALLENGE)
+        signed = self.duel.permit(key.address, amount + (how in ("allowed", "refused", "short")), now + late)
+        signature = signed.sign(key)
+        sender = other.address if how == "stolen" else key.address
+        self.duel.fund(sender, 2 * amount, {"allowed": amount, "short": amount - 1}.get(how, 0))
+        if how == "front-run":
+            self.duel.present(signed, *signature)
+        for _ in range(1 + (how == "again")):
+            name, given = f"deposit_with_permit {how}", (party, amount, signed.deadline, *signature)
+            self.duel.act(name, "deposit_with_permit", seat, *given, sender=sender)
 
     def seat(self, index: int) -> Seat:
         """Return the seat, three times out of four a live one if there is any: tombstones have little to say."""
@@ -174,20 +193,35 @@ class Play:
         self.duel.act(name or function, function, seat, chosen, *args, sender=self.who(seat, who), **options)
 
     def last_stand(self, seat: Seat) -> None:
-        """On forks: the adversary challenges with each state it has; the honest party answers once and is paid."""
+        """On forks: the adversary challenges with each state it has, if it still can, and lays siege on the newest.
+
+        The honest party answers once within each window, is paid, and leaves nothing open.
+        """
         assert seat.honest is not None
         adversary = seat.terms.owners[1 - seat.honest]
-        mine = [pact for pact in seat.pacts if seat.honest in pact.by and pact.state.intent == OPERATE][-3:]
-        if seat.account.phase(self.duel.chain.now) not in (OPEN, DISPUTED):
+        phase = seat.account.phase(self.duel.chain.now)
+        if phase == CLOSED:
             return
-        for pact in mine:
+        mine = [pact for pact in seat.pacts if seat.honest in pact.by and pact.state.intent == OPERATE][-3:]
+        shown: list[Pact | None] = [*mine] if phase in (OPEN, DISPUTED) else [None]
+        for pact in shown:
             with self.duel.fork():
-                here, state = self.duel.seats[seat.index], pact.state
-                self.complete(here, pact)
-                self.duel.act("last stand", "challenge", here, state, *self.duel.sign(here, state), sender=adversary)
-                if here.account.deadline:
-                    self.duel.advance(max(here.account.deadline, SECOND + 2 * GRACE))
+                here = self.duel.seats[seat.index]
+                if pact is not None:
+                    self.complete(here, pact)
+                    sigs = self.duel.sign(here, pact.state)
+                    self.duel.act("last stand", "challenge", here, pact.state, *sigs, sender=adversary)
+                if pact is shown[-1]:
+                    self.besiege(here)
+                if not here.account.deadline:
+                    continue
+                self.duel.advance(max(here.account.deadline, SECOND + 2 * GRACE))
+                if not here.account.closed:
                     self.duel.settle_as(here, here.terms.owners[seat.honest])
+                law("invariant 4", here.account.closed, f"party {seat.honest} did all it could and is not out")
+
+    def besiege(self, seat: Seat) -> None:
+        """What an adversary can do to an honest party that is about to leave, beside old states: nothing here."""
 
 
 assert LAST_RESORT > SECOND + 4 * GRACE + CHALLENGE, "the honest parties must be able to settle first"

@@ -33,6 +33,7 @@ CAUGHT_BY = {
     "a source that reverts holds the money": {"invariant 4", "refusal"},
     "withdrawals are not booked": {"status", "invariant 1"},
     "a stranger starts a dispute": {"invariant 7"},
+    "a permit that fails refuses the deposit": {"refusal"},
     "the last resort does not wait": {"refusal"},
 }
 CALLED = {"invariant 6", "status", "events"}
@@ -61,6 +62,7 @@ MARGIN_CAUGHT_BY = {
     "a release is not booked": {"invariant 2", "invariant 1", "status"},
     "a release before the deadline": {"invariant 2"},
     "a stale spot will do": {"invariant 6", "invariant 2", "invariant 8"},
+    "a call holds the channel open": {"invariant 4"},
     "a liquidation does not wait for a settlement": {"invariant 6"},
 }
 EXAMPLES, STEPS = 400, 40

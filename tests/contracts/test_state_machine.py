@@ -67,6 +67,10 @@ def test_every_law_holds_and_every_rule_fired(tally: Counter[tuple[str, str]]) -
         "report",
     } == set()
     assert {"gift", "guard", "dispute", "blocked", "returned", "last"} | STORIES <= succeeded, "deeds within rules"
+    for how in ("valid", "last second", "front-run", "allowed", "again"):
+        assert tally[f"deposit_with_permit {how}", "ok"], f"no deposit with a permit: {how}"
+    for how in ("refused", "short", "expired", "stolen", "again"):
+        assert tally[f"deposit_with_permit {how}", "token: transfer refused"], f"no permit failed: {how}"
     for move in ("pay", "withdraw", "trade", "acknowledge", "phantom"):
         assert tally["sign", move], f"no state was signed for {move}"
     assert tally["report", "spot"] and tally["report", "settlement"] and tally["starve", "starved"]
@@ -98,6 +102,16 @@ def test_every_boundary_second_was_visited(tally: Counter[tuple[str, str]]) -> N
     assert tally["close_out deadline -1", NOT_NOW] and tally["close_out deadline +0", "ok"]
     assert tally["late window -1", "ok"] and tally["late window +0", NOT_NOW], "a window that waited for a settlement"
     assert tally["cured -1", "adjudicator: not compliant"] and tally["cured +0", "ok"]
+
+
+def test_an_adversary_laid_siege_to_whoever_left(tally: Counter[tuple[str, str]]) -> None:
+    """Honest parties on their way out were called, by the shipped engine or by one that died thereafter."""
+    for kind in ("shipped", "fickle"):
+        assert tally[f"siege call {kind}", "ok"], f"nobody was called: {kind}"
+        assert sum(count for (name, _), count in tally.items() if name == f"siege liquidation {kind}")
+    assert tally["siege liquidation shipped", "ok"], "a true breach is executed"
+    assert not tally["siege liquidation fickle", "ok"], "a dead engine executes nothing"
+    assert {tally[f"siege {deed} fickle", "engine: hostile"] > 0 for deed in ("cure", "liquidation")} == {True}
 
 
 @pytest.mark.nightly

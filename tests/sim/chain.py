@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from channels.chain.port import Block, Call, ChannelPhase, Located, OnChain, Receipt
+from channels.chain.source import AuditedCode, SourceSetup
 from channels.core import facts as f
 from channels.errors import TransactionReverted
 from channels.model import (
@@ -317,6 +318,10 @@ class Endpoint:
 
     def verify_code(self, address: Address, artifact: str) -> None:
         """Every contract is the shipped one here."""
+
+    def verify_source(self, source: Address, accepted: tuple[SourceSetup, ...] | None) -> SourceSetup:
+        """Every price source is somebody's who is trusted."""
+        return AuditedCode(bytes(32))
 
     def simulate(self, act: Act) -> None:
         try:

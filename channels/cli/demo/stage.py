@@ -125,6 +125,7 @@ class Stage:
         made = NodeConfig(
             tokens={self.local.token: DECIMALS},
             sources=frozenset({self.local.source}),
+            source_setups=(self.local.source_setup,),
             engines=frozenset({self.terms.engine} - {ZERO_ADDRESS}),
             poll=0.02,
             **{"reply_timeout": PATIENCE, **config},
