@@ -99,7 +99,7 @@ class Seat:
         self.agreed = max(self.agreed, version)
 
     def latest(self, known: int | None = None) -> State | None:
-        """Return the newest state that the honest party knows to be agreed, up to `known`; it can answer a challenge."""
+        """Return the newest state, up to `known`, that the honest party knows to be agreed and that can answer."""
         agreed = self.agreed if known is None else known
         return max(
             (p.state for p in self.pacts if p.state.version <= agreed and p.state.intent == 0 and len(p.by) == 2),

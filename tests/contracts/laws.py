@@ -330,8 +330,8 @@ def _pair(addresses: Iterable[str]) -> tuple[library.Address, library.Address]:
 def _standing(seat: Seat, before: Sight, deed: Deed) -> list[State]:
     """What may still be enforced against the honest party: its latest agreed state and what it signed after that.
 
-    A close-out executes a call whose cure period is over, so what was agreed in the close-out's own second came too late
-    to answer it, and counts as one of the states after the latest that had a window.
+    A close-out executes a call whose cure period is over, so what was agreed in the close-out's own second came too
+    late to answer it, and counts as one of the states after the latest that had a window.
     """
     assert seat.honest is not None
     late = deed.function == "liquidate" and deed.party == seat.honest and seat.agreed_at == before.now
