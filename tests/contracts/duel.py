@@ -71,6 +71,9 @@ class Seat:
     pacts: list[Pact] = field(default_factory=list)
     agreed: int = 0
     """The highest version that the honest party knows both signed."""
+    agreed_at: int = 0
+    agreed_before: int = 0
+    """When something was last agreed, and what `agreed` was before that second."""
     received: int = 0
     spent: int = 0
     engine: int = NONE
@@ -90,10 +93,17 @@ class Seat:
         """Return every state that carries this party's signature, and the one that needs none."""
         return [self.nothing, *(pact.state for pact in self.pacts if party in pact.by)]
 
-    def latest(self) -> State | None:
-        """Return the newest state that the honest party knows to be agreed and that can answer a challenge."""
+    def agree(self, version: int, now: int) -> None:
+        """Let the honest party know that both signed a version."""
+        if now > self.agreed_at:
+            self.agreed_at, self.agreed_before = now, self.agreed
+        self.agreed = max(self.agreed, version)
+
+    def latest(self, known: int | None = None) -> State | None:
+        """Return the newest state, up to `known`, that the honest party knows to be agreed and that can answer."""
+        agreed = self.agreed if known is None else known
         return max(
-            (p.state for p in self.pacts if p.state.version <= self.agreed and p.state.intent == 0 and len(p.by) == 2),
+            (p.state for p in self.pacts if p.state.version <= agreed and p.state.intent == 0 and len(p.by) == 2),
             key=lambda state: state.version,
             default=None,
         )
@@ -341,12 +351,19 @@ class Duel:
             call = account.calls[seat.honest]
             if call.armed and now < call.deadline <= moment:
                 yield call.deadline - 1, "answer", seat
+            elif call.armed and now < moment and self._is_executable(seat):
+                # What was agreed after the cure deadline has no window: it is shown before time moves on.
+                yield now, "answer", seat
             if account.deadline:
                 last = self.model.last_resort_start(account)
                 if now < account.deadline <= moment:
                     yield account.deadline - 1, "answer", seat
                 if now < last <= moment:
                     yield last - 1, "settle", seat
+
+    def _is_executable(self, seat: Seat) -> bool:
+        state, honest = seat.account.registered or seat.nothing, seat.honest or 0
+        return self.model.is_executable(seat.account, honest, state, book_of(state)[0])
 
     def _at(self, moment: int) -> None:
         self.chain.at(moment)

@@ -90,7 +90,10 @@ def invariant_2(duel: Duel, before: Sight, deed: Deed) -> None:
 
 
 def invariant_3(duel: Duel, before: Sight, deed: Deed) -> None:
-    """The honest party ends with at least the minimum over its latest agreed state and its outstanding ones."""
+    """The honest party ends with at least the minimum over its latest agreed state and its outstanding ones.
+
+    Latest is what it could still show within its window (`_standing`).
+    """
     seat, was, closed = duel.seats[deed.seat], before.statuses[deed.seat], _closed(deed)
     if seat.honest is None or closed is None or _by_a_fickle_engine(duel, deed):
         return
@@ -325,9 +328,14 @@ def _pair(addresses: Iterable[str]) -> tuple[library.Address, library.Address]:
 
 
 def _standing(seat: Seat, before: Sight, deed: Deed) -> list[State]:
-    """What may still be enforced against the honest party: its latest agreed state and what it signed after that."""
+    """What may still be enforced against the honest party: its latest agreed state and what it signed after that.
+
+    A close-out executes a call whose cure period is over, so what was agreed in the close-out's own second came too
+    late to answer it, and counts as one of the states after the latest that had a window.
+    """
     assert seat.honest is not None
-    latest, version = seat.latest(), before.statuses[seat.index].version
+    late = deed.function == "liquidate" and deed.party == seat.honest and seat.agreed_at == before.now
+    latest, version = seat.latest(seat.agreed_before if late else None), before.statuses[seat.index].version
     hash_now = before.statuses[seat.index].registered
     mine = seat.signed_by(seat.honest)
     reopened = any(s.version == version and s.intent == REOPEN and s.struct_hash() == hash_now for s in mine)

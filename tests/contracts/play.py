@@ -147,7 +147,7 @@ class Play:
     def pact(self, seat: Seat, state: State, by: str) -> None:
         if seat.honest is None or by == "both":
             seat.pacts.append(Pact(state, frozenset((0, 1))))
-            seat.agreed = max(seat.agreed, state.version)
+            seat.agree(state.version, self.duel.chain.now)
         else:
             who = seat.honest if by == "honest" else 1 - seat.honest
             seat.pacts.append(Pact(state, frozenset((who,))))

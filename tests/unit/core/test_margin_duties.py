@@ -168,6 +168,8 @@ def test_a_newer_state_answers_first_until_the_dispute_is_over(world: Joined) ->
     channel = world.alice.channel
     assert judged(world.alice, called(channel)).answer == d.Disarm(world.agreed)
     assert judged(world.alice, called(channel, deadline=NOW + 61)).answer == d.Disarm(world.agreed)
+    late = judged(world.alice, called(channel, now=NOW + CURE)).answer
+    assert late == d.Disarm(world.agreed), "agreed after the cure deadline: the call can be executed until it is shown"
     assert judged(world.alice, called(channel, deadline=NOW + 60)).answer is None
     assert judged(world.alice, look(channel)).answer is None, "no call, nothing to answer"
 
