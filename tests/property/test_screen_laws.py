@@ -21,8 +21,8 @@ from channels.errors import ChannelError, OutOfBounds
 from channels.model import Book
 from channels.risk import DEFAULT_POLICY, EXACT, MarginPolicy, MarginReport, margin, screen, screen_grid
 from channels.risk.margin import replacement_cost, scenario_values
-from channels.risk.screen import FloatScreen, multipliers
-from channels.risk.screen_grid import Grid, Table, numbered, side_of
+from channels.risk.screen import FloatScreen
+from channels.risk.screen_grid import Grid, Held, Strip, Table
 from channels.risk.valuation import positions
 from channels.units import WAD, div_up
 from tests.contracts.engine_books import POLICIES, Case, random_case
@@ -203,15 +203,15 @@ def measure(book: Book, t: int, spots: dict[str, int] | None, policy: MarginPoli
     if not live:
         return
     age = max(0, t - book.marks.time)
-    legs = [
-        (
-            p.spot, p.ratio, p.forward, p.leg.strike, side_of(p.leg.kind), p.leg.quantity, p.notional, p.vol,
-            *multipliers(policy, p.seconds, age), p.seconds,
+    table = Table(policy)
+    expiries = {
+        (p.leg.underlying, p.leg.expiry): (
+            p.spot, p.seconds, p.ratio, p.discount, p.forward, *table.multipliers(p.seconds, age),
         )
         for p in live
-    ]  # fmt: skip
-    underlyings = numbered(p.leg.underlying for p in live)
-    grid = Grid(Table(policy), legs, underlyings, numbered((p.leg.underlying, p.leg.expiry) for p in live))
+    }  # fmt: skip
+    strip = Strip([p.leg for p in live])
+    grid = Grid(table, [Held(strip, list(expiries.values()), [p.vol for p in live])])
     result = grid.result
     assert np.isfinite(result.losses).all()
     groups = [tuple(group) for _, group in groupby(live, key=lambda p: p.leg.underlying)]
@@ -226,9 +226,9 @@ def measure(book: Book, t: int, spots: dict[str, int] | None, policy: MarginPoli
     costs = grid.costs()
     for party, charges in enumerate(replacement_cost(groups, policy, 18)):
         # Each of the four lines was rounded up to a token unit, 1e36.
-        off = abs(int(costs.shared + costs.short[party]) - charges.total * 10**36) - 4 * 10**36
+        off = abs(int(costs.shared[0] + costs.short[party, 0]) - charges.total * 10**36) - 4 * 10**36
         if off > 0:
-            seen.cost = max(seen.cost, off / costs.error)
+            seen.cost = max(seen.cost, off / costs.error[0])
 
 
 def test_no_error_exceeds_its_bound_and_the_bound_is_no_fantasy() -> None:
