@@ -12,7 +12,7 @@ MissingExtra without numpy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..errors import InvariantBroken, MissingExtra
 from ..model.book import Book
@@ -119,7 +119,6 @@ class FloatScreen:
 
         Raises what `margin` raises: bounds are checked in integers.
         """
-        moments = schedule(book, t, spots, settlements)
         held = self._hold(book, self._table(policy), t, spots, settlements)
         return UNSURE if held is None else self._judge([held], [cash], decimals, policy)[0]
 
@@ -128,56 +127,33 @@ class FloatScreen:
     ) -> list[tuple[Verdicts, Verdicts]]:
         """Return for each book and cash what `verdicts` returns at the book's marks, from few passes over the grid."""
         table, found = self._table(policy), [UNSURE] * len(asked)
-        batch: list[tuple[int, Priced]] = []
-        legs = 0
-        for at, (book, _) in enumerate(asked):
-            held = self._hold(book, table)
-            if held is None:
-                continue
-            if legs + held[1].strip.count > LEGS_AT_ONCE and batch:
-                self._spread(batch, asked, decimals, policy, found)
-                batch, legs = [], 0
-            batch.append((at, held))
-            legs += held[1].strip.count
-        if batch:
-            self._spread(batch, asked, decimals, policy, found)
+        held = ((at, self._hold(book, table)) for at, (book, _) in enumerate(asked))
+        for batch in _batches([(at, priced) for at, priced in held if priced is not None]):
+            told = self._judge([priced for _, priced in batch], [asked[at][1] for at, _ in batch], decimals, policy)
+            for (at, _), verdicts in zip(batch, told, strict=True):
+                found[at] = verdicts
         return found
-
-    def _spread(
-        self,
-        batch: Sequence[tuple[int, Priced]],
-        asked: Sequence[tuple[Book, tuple[int, int]]],
-        decimals: int,
-        policy: MarginPolicy,
-        found: list[tuple[Verdicts, Verdicts]],
-    ) -> None:
-        """Judge a batch of numbered books and put each verdict in its place."""
-        told = self._judge([held for _, held in batch], [asked[at][1] for at, _ in batch], decimals, policy)
-        for (at, _), verdicts in zip(batch, told, strict=True):
-            found[at] = verdicts
 
     def _judge(
         self, priced: Sequence[Priced], cash: Sequence[tuple[int, int]], decimals: int, policy: MarginPolicy
     ) -> list[tuple[Verdicts, Verdicts]]:
         """Return what floats alone can tell. The axes of all arrays: initial and maintenance, party, book."""
-        grid = Grid(self._table(policy), [held for _, held in priced])
+        table = self._table(policy)
+        grid = Grid(table, [held for _, held in priced])
         losses, costs = grid.result, grid.costs()
         unit = float(10 ** (54 - decimals))
         worst = np.array((np.maximum.reduce(losses.losses), -np.minimum.reduce(losses.losses)))
         scanned = grid.per_book(np.maximum(worst, 0.0))
-        value, value_error, loss_error = grid.per_book(
-            np.array((losses.value, losses.value_error, losses.loss_error))
-        )
+        value, value_error, loss_error = grid.per_book(np.array((losses.value, losses.value_error, losses.loss_error)))
         expired: Array = np.array([amount for amount, _ in priced], dtype=np.float64)
         value, value_error = value + expired, value_error + ROUNDING * np.abs(expired)
         held: Array = np.array(cash, dtype=np.float64).T
         equity = held + _SIGNS * (value / unit)
         independent = [[float(money_to_tokens_up(amount, decimals))] for amount in policy.independent_amounts]
         least: Array = np.array((independent, independent)) * _SHARES
-        weight: Array = np.array((policy.scan_initial, policy.scan_maintenance))[:, None, None] / WAD
-        required = np.maximum(least, (weight * scanned + (costs.shared + costs.short)) / unit)
+        required = np.maximum(least, (table.scanned * scanned + (costs.shared + costs.short)) / unit)
         # (S) for the sums formed here, (T) for what the integers round.
-        band = (value_error + weight * loss_error + costs.error) / unit
+        band = (value_error + table.scanned * loss_error + costs.error) / unit
         band = band + ROUNDING * (np.abs(held) + np.abs(value) / unit + required) + TOKENS
         surplus = equity - required
         verdicts = np.where(surplus > band, 1, np.where(surplus < -band, 0, -1)).reshape(4, -1).T.tolist()
@@ -268,6 +244,20 @@ def _standings(found: tuple[Verdicts, Verdicts]) -> tuple[Standing, Standing] | 
     if initial0 is None or maintenance0 is None or initial1 is None or maintenance1 is None:
         return None
     return Standing(0, initial0, maintenance0), Standing(1, initial1, maintenance1)
+
+
+def _batches(priced: Sequence[tuple[int, Priced]]) -> Iterator[list[tuple[int, Priced]]]:
+    """Yield the numbered books in order, as many at once as their legs allow, and one at least."""
+    batch: list[tuple[int, Priced]] = []
+    legs = 0
+    for at, (expired, held) in priced:
+        if batch and legs + held.strip.count > LEGS_AT_ONCE:
+            yield batch
+            batch, legs = [], 0
+        batch.append((at, (expired, held)))
+        legs += held.strip.count
+    if batch:
+        yield batch
 
 
 def check_elementary_functions() -> None:

@@ -1,4 +1,4 @@
-"""The margin grid in float64: every row and leg of many books at once, and how far from the integers each figure can be.
+"""The margin grid in float64: every row and leg of many books at once, and how far from exact each figure can be.
 
 The numbers are those of `margin` in the same units (prices in wei, values at 1e54), only rounded: nothing here is
 signed, stored or settled. Every error bound carries the name of the inequality of docs/risk_screen.md that proves it.
@@ -38,16 +38,16 @@ LEAST_WIDTH = 1e-20
 MULTIPLIERS_KEPT = 1024
 """Tenors whose bumps a table remembers: marks that follow each other mostly share the second."""
 
-# The rational of `fixed.scaled_tail`; its coefficients carry a gain of 2^10 on Q216 and Q144 in turn (Q72 at the top).
-# P begins with a zero, so that both have one degree.
+
+def _coefficients(name: str) -> tuple[float, ...]:
+    """The low eight coefficients, highest first: they carry a gain of 2^10 on Q216 and Q144 in turn."""
+    gains = (fixed.TAIL_GAIN + (144 if j % 2 else 216) for j in range(7, -1, -1))
+    return tuple(getattr(fixed, f"{name}{j}") / 2**gain for j, gain in zip(range(7, -1, -1), gains, strict=True))
+
+
+# The rational of `fixed.scaled_tail`; P begins with a zero, so that both have one degree.
 _TAILS: Array = np.array(
-    [
-        (0.0, *(getattr(fixed, f"TAIL_P{j}") / 2 ** (fixed.TAIL_GAIN + (144 if j % 2 else 216)) for j in range(7, -1, -1))),
-        (
-            fixed.TAIL_Q8 / 2 ** (fixed.TAIL_GAIN + 72),
-            *(getattr(fixed, f"TAIL_Q{j}") / 2 ** (fixed.TAIL_GAIN + (144 if j % 2 else 216)) for j in range(7, -1, -1)),
-        ),
-    ]
+    [(0.0, *_coefficients("TAIL_P")), (fixed.TAIL_Q8 / 2 ** (fixed.TAIL_GAIN + 72), *_coefficients("TAIL_Q"))]
 ).T
 _INV_SQRT_2PI = fixed.INV_SQRT_2PI_Q120 / 2**120
 
@@ -76,6 +76,8 @@ class Table:
         self.shock_of_time = np.array([int(shock) for shock, _ in times])
         self.horizons: Array = np.array([[horizon] for _, horizon in times], dtype=np.float64)
         self.damping: Array = np.array([[row.damping] for row in rows], dtype=np.float64) / WAD
+        self.scanned: Array = np.array([[[policy.scan_initial]], [[policy.scan_maintenance]]], dtype=np.float64) / WAD
+        self.charges: Array = np.array([[policy.gamma_charge], [policy.vega_charge]], dtype=np.float64) / WAD
         self._multipliers: dict[tuple[int, int], tuple[int, int]] = {}
 
     def multipliers(self, seconds: int, age: int) -> tuple[int, int]:
@@ -161,7 +163,7 @@ class Grid:
     """
 
     def __init__(self, table: Table, books: Sequence[Held]) -> None:
-        self.policy = table.policy
+        self.table = table
         strips = [held.strip for held in books]
         # Where each book begins: in legs, in expiries, in underlyings.
         legs_at, self.expiries_at, self.underlyings_at = (
@@ -190,12 +192,12 @@ class Grid:
             forwards, roots = forwards.take(expiry, axis=1), roots.take(expiry, axis=1)
             vols: Array = np.array((vol, vol * (up / WAD).take(expiry), vol * (down / WAD).take(expiry)))
             np.minimum(vols, MAX_VOL, out=vols)
-            widths = np.maximum(vols[table.shock_of_time] * roots / WAD, LEAST_WIDTH)
+            widths = np.maximum(vols.take(table.shock_of_time, axis=0) * roots / WAD, LEAST_WIDTH)
             self.forward, self.root, self.width = forwards[0], roots[0], widths[0]
             self.notional = self.quantity * discount.take(expiry)
             lower = np.minimum(forwards, strike)
-            moneyness = np.log(np.maximum(forwards, strike) / lower)[table.factor_of_row]
-            width = widths[table.time_of_row]
+            moneyness = np.log(np.maximum(forwards, strike) / lower).take(table.factor_of_row, axis=0)
+            width = widths.take(table.time_of_row, axis=0)
             moneyness /= width
             width *= 0.5
             h = width - moneyness
@@ -209,10 +211,10 @@ class Grid:
             np.subtract(1.0, near, out=near, where=h > 0)
             self._base = lower[0], near[-1], far[-1], decay[-1]
             price = np.maximum(near - far, 0.0)
-            price *= (lower * self.notional)[table.factor_of_row]
+            price *= (lower * self.notional).take(table.factor_of_row, axis=0)
             exercise = np.maximum(side * (forwards - strike), 0.0) * self.notional
             values = np.add.reduceat(price, self.by_underlying, axis=1)
-            values += np.add.reduceat(exercise, self.by_underlying, axis=1)[table.factor_of_row]
+            values += np.add.reduceat(exercise, self.by_underlying, axis=1).take(table.factor_of_row, axis=0)
         self._size = np.abs(self.notional)
         error = np.add.reduceat(self._size * (ROUNDING * (reach.take(expiry) + strike) + WEI), self.by_underlying)
         # (L) a loss is a difference of two values that the integers round up to 1e36.
@@ -226,7 +228,7 @@ class Grid:
 
     def costs(self) -> Costs:
         """Return the replacement cost of the unmoved portfolios, with the error bound (C)."""
-        policy = self.policy
+        policy = self.table.policy
         delta_charge, gamma_charge = policy.delta_charge / WAD, policy.gamma_charge / WAD
         vega_charge, short_charge = policy.vega_charge / WAD, policy.short_charge / WAD
         move = policy.gamma_move / WAD
@@ -240,7 +242,7 @@ class Grid:
         vega = density * self.root
         net = self.per_book(np.abs(np.add.reduceat(delta * self.notional, self.by_underlying)) * delta_charge)
         bent = np.array((gamma * self.notional, vega * self.notional))
-        charged = np.abs(np.add.reduceat(bent, self.by_expiry, axis=1)) * ((gamma_charge,), (vega_charge,))
+        charged = np.abs(np.add.reduceat(bent, self.by_expiry, axis=1)) * self.table.charges
         net += np.add.reduceat(charged[0] + charged[1], self.expiries_at)
         sold = self.quantity * forward * (short_charge * WAD)
         blurred = np.minimum(ROUNDING * (1.0 + 1.0 / width), 1.0) * (forward + self.strike) + WEI

@@ -78,7 +78,7 @@ def check_boundary(book: Book, decimals: int, policy: MarginPolicy, beyond: tupl
                 cash = cash_on(report, what, more)
                 told = SCREEN.verdicts(book, cash, decimals, policy)[report.party][BOTH.index(what)]
                 wrong += told not in (None, more >= 0)
-                final = standings.__wrapped__(book, cash, decimals, policy, SCREEN)[report.party]
+                final = standings(book, cash, decimals, policy, SCREEN)[report.party]
                 covers = final.covers_initial if what == "initial" else final.covers_maintenance
                 assert wrong or covers is (more >= 0), (book.salt, report.party, what, more)
     return wrong

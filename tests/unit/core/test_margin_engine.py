@@ -33,9 +33,10 @@ class Counted(FloatScreen):
         self.asked["margin"] += 1
         return super().margin(*args, **kwargs)
 
-    def standings(self, *args: Any, **kwargs: Any) -> tuple[Standing, Standing] | None:
-        self.asked["standings"] += 1
-        return super().standings(*args, **kwargs)
+    def standings_many(self, asked: Any, *args: Any, **kwargs: Any) -> list[tuple[Standing, Standing] | None]:
+        self.asked["batches"] += 1
+        self.asked["standings"] += len(asked)
+        return super().standings_many(asked, *args, **kwargs)
 
 
 def mixed() -> tuple[Joined, Counted]:
