@@ -203,7 +203,7 @@ class FloatScreen:
         return table
 
     def _strip(self, legs: tuple[Leg, ...]) -> Strip:
-        """By identity, as tables are: a mark leaves the tuple as it is, and hashing it would cost a third of a book."""
+        """By identity, as tables are: a mark leaves the tuple as it is. A strip keeps its legs' id alive."""
         strip = self._strips.get(id(legs))
         if strip is None:
             if len(self._strips) >= STRIPS_KEPT:

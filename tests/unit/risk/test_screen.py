@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
@@ -18,7 +19,7 @@ from channels.model.option import MAX_PRICE, MAX_QUANTITY, OptionKind
 from channels.risk import DEFAULT_POLICY, EXACT, MarginPolicy, Scenario, VolShock, fixed, margin, screen
 from channels.risk.scenarios import bumps_up
 from channels.risk.screen import FloatScreen
-from channels.risk.screen_grid import LEAST_WIDTH, Grid, Table, scaled_tail
+from channels.risk.screen_grid import LEAST_WIDTH, Grid, Held, Strip, Table, scaled_tail
 from channels.risk.valuation import positions
 from channels.units import SECONDS_PER_DAY as DAY, WAD
 
@@ -173,9 +174,19 @@ def test_a_batch_of_any_size_is_judged_in_its_order(monkeypatch: pytest.MonkeyPa
     expected = [SCREEN.standings(one, cash, 6) for one, cash in asked]
     assert [found is None for found in expected[:6]] == [False, True, False, False, True, False]
     assert expected[0] != expected[6]
-    for at_once in (1, 20, 21, 22, 41, 1000):
+    passes: list[int] = []
+
+    class Counting(Grid):
+        def __init__(self, table: Table, books: Sequence[Held]) -> None:
+            passes.append(len(books))
+            super().__init__(table, books)
+
+    monkeypatch.setattr(screen, "Grid", Counting)
+    for at_once, sizes in ((1, [1] * 8), (22, [3, 2, 2, 1]), (41, [3, 3, 2]), (42, [4, 4]), (84, [8])):
         monkeypatch.setattr(screen, "LEGS_AT_ONCE", at_once)
+        passes.clear()
         assert SCREEN.standings_many(asked, 6) == expected
+        assert passes == sizes
     assert SCREEN.standings_many([], 6) == SCREEN.standings_many([(EMPTY_BOOK, (0, 0))], 6)[1:] == []
     assert EXACT.standings_many(asked, 6) == [None] * len(asked)
 
@@ -203,6 +214,24 @@ def test_legs_are_remembered_up_to_a_number_and_by_what_they_are() -> None:
             ((initial, _), _) = one.verdicts(held, cash, 6)
             assert initial is (more > 0), "the arrays of other legs"
         assert len(one._strips) <= screen.STRIPS_KEPT
+
+
+def test_marks_need_no_new_arrays_of_legs(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    class Counting(Strip):
+        __slots__ = ()
+
+        def __init__(self, legs: Sequence[Leg]) -> None:
+            made.append(len(legs))
+            super().__init__(legs)
+
+    monkeypatch.setattr(screen, "Strip", Counting)
+    one, held = FloatScreen(), book(Leg.call(ETH, TIME + 30 * DAY, 3000, quantity=-1))
+    for i in range(3):
+        moved = Book(held.legs, replace(held.marks, time=TIME + i), held.salt)
+        one.standings_many([(moved, (0, 0)), (held, (i, 0))], 6)
+    assert made == [1]
 
 
 def test_bumps_are_remembered_up_to_a_number_by_tenor_and_age(monkeypatch: pytest.MonkeyPatch) -> None:
