@@ -458,6 +458,16 @@ class TwoSides(RuleBasedStateMachine):
         waiting = [n.version for n in refused if n.version in side.channel.in_flight]
         assert not waiting, "what was refused waits for an answer"
 
+    def check_crossings(self) -> None:
+        """Who was killed before it told its owner says less, but both say the same of a state, and once."""
+        known: dict[tuple[Party, int], BelowMaintenance | MarginRestored] = {}
+        for side in self.world.sides:
+            told = [n for n in side.notices if isinstance(n, BelowMaintenance | MarginRestored)]
+            places = [(n.version, n.party) for n in told]
+            assert places == sorted(set(places)), "a crossing is told twice, or late"
+            for notice in told:
+                assert known.setdefault((notice.party, notice.version), notice) == notice
+
     def teardown(self) -> None:
         self.hear_all()
         self.world.reconnect()
@@ -477,6 +487,7 @@ class TwoSides(RuleBasedStateMachine):
             assert durable(replayed(side)) == durable(side.channel)
         assert one.chain.pot == sum(self.chain.deposits) - sum(self.chain.paid)
         self.fired[f"ended {one.phase.value}"] += 1
+        self.check_crossings()
         for side in self.world.sides:
             told = [n for n in side.notices if isinstance(n, CollateralCalled) and n.party is side.me]
             self.fired["collateral told"] += len(told)
