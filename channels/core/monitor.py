@@ -1,24 +1,35 @@
-"""Where both parties stand against their margin in the agreed state: verdicts that both sides share, to the last unit.
+"""Where both parties stand against their margin in every state that they agree: verdicts both share, to the last unit.
 
-They depend on the agreed state, its marks and the terms' policy alone, so both sides come to the same integers at the
-same version and the first agreed mark at which equity is below maintenance is one event, not two opinions. What hangs
-in between (a withdrawal of ours that the peer may still complete) counts when we sign, in `rules.reports`, not here.
+They depend on a state, its marks and the terms' policy alone, so both sides come to the same integers at the same
+version, and the first mark at which equity is below maintenance is one event, not two opinions. An agreement covers a
+whole chain of proposals: each of its states is judged, the last of them is what everything else is measured in. What
+hangs in between (a withdrawal of ours that the peer may still complete) counts when we sign, in `rules.reports`, not
+here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from ..errors import CollateralCallInvalid, StaleVersion
-from ..model import Book, Party
+from ..model import Book, Party, State
 from ..risk.engine import MarginEngine, Standing
 from ..risk.policy import MarginPolicy
 from ..risk.report import MarginReport
 from . import notices as n
 from .channel import Channel
 
+Standings = tuple[Standing, Standing]
+STANDINGS_KEPT = 1_024
+"""Verdicts that are remembered: two windows of a few channels."""
+_Key = tuple[bytes, tuple[int, int], int, int, int]
+_remembered: dict[_Key, tuple[Standings, MarginPolicy, MarginEngine]] = {}
+"""By book hash, cash, decimals and the identities of policy and engine, which an entry keeps alive."""
 
-@lru_cache(maxsize=64)
+
+@lru_cache(maxsize=128)
 def margins(
     book: Book, cash: tuple[int, int], decimals: int, policy: MarginPolicy, engine: MarginEngine
 ) -> tuple[MarginReport, MarginReport]:
@@ -26,16 +37,31 @@ def margins(
     return engine.margin(book, cash, decimals, policy)
 
 
-@lru_cache(maxsize=64)
 def standings(
     book: Book, cash: tuple[int, int], decimals: int, policy: MarginPolicy, engine: MarginEngine
-) -> tuple[Standing, Standing]:
+) -> Standings:
     """Return both parties' verdicts at the book's marks, by their reports only where the engine cannot do without."""
-    found = engine.standings(book, cash, decimals, policy)
-    if found is None:
-        one, other = margins(book, cash, decimals, policy, engine)
-        return Standing.of(one), Standing.of(other)
-    return found
+    return standings_many([(book, cash)], decimals, policy, engine)[0]
+
+
+def standings_many(
+    asked: Sequence[tuple[Book, tuple[int, int]]], decimals: int, policy: MarginPolicy, engine: MarginEngine
+) -> list[Standings]:
+    """Return `standings` of each book and cash: the engine judges at once what is not remembered."""
+    keys = [(book.hash, cash, decimals, id(policy), id(engine)) for book, cash in asked]
+    known = {key: _remembered[key][0] for key in keys if key in _remembered}
+    unknown = {key: pair for key, pair in zip(keys, asked, strict=True) if key not in known}
+    if unknown:
+        told = engine.standings_many(list(unknown.values()), decimals, policy)
+        for (key, (book, cash)), found in zip(unknown.items(), told, strict=True):
+            if found is None:
+                one, other = margins(book, cash, decimals, policy, engine)
+                found = Standing.of(one), Standing.of(other)
+            if len(_remembered) >= STANDINGS_KEPT:
+                del _remembered[next(iter(_remembered))]
+            _remembered[key] = found, policy, engine
+            known[key] = found
+    return [known[key] for key in keys]
 
 
 def agreed_margins(channel: Channel) -> tuple[MarginReport, MarginReport]:
@@ -58,18 +84,38 @@ def agreed_standings(channel: Channel) -> tuple[Standing, Standing]:
 def crossings(before: Channel, after: Channel) -> tuple[n.BelowMaintenance | n.MarginRestored, ...]:
     """Return what a step did to the parties' standing: one notice for each that fell below maintenance, or came back.
 
-    Both ends follow from the journal, so a restarted node neither repeats a notice nor misses the next one.
+    In the order of the states that the step agreed, so one that a later state of the same window passed over is told
+    as well. Both ends follow from the journal, so a restarted node neither repeats a notice nor misses the next one.
     """
     if before.base_version == after.base_version:
         return ()
+    terms, policy, engine = after.terms, after.policy, after.margin_engine
+    state, book = before.base
+    path = covered(before, after)
+    asked = [(book, state.balances if state else (0, 0)), *((book, state.balances) for state, book in path)]
+    verdicts = standings_many(asked, terms.decimals, policy, engine)
     found: list[n.BelowMaintenance | n.MarginRestored] = []
-    for was, is_ in zip(agreed_standings(before), agreed_standings(after), strict=True):
-        if was.covers_maintenance is not is_.covers_maintenance:
-            kind = n.MarginRestored if is_.covers_maintenance else n.BelowMaintenance
-            now = agreed_margins(after)[is_.party]
-            facts = (Party(now.party), after.base_version, now.equity, now.maintenance_margin, now.initial_margin)
-            found.append(kind(*facts))
+    for (state, book), (was, is_) in zip(path, pairwise(verdicts), strict=True):
+        for party in Party:
+            if was[party].covers_maintenance is not is_[party].covers_maintenance:
+                kind = n.MarginRestored if is_[party].covers_maintenance else n.BelowMaintenance
+                now = margins(book, state.balances, terms.decimals, policy, engine)[party]
+                found.append(kind(party, state.version, now.equity, now.maintenance_margin, now.initial_margin))
     return tuple(found)
+
+
+def covered(before: Channel, after: Channel) -> tuple[tuple[State, Book], ...]:
+    """Return the states that a step agreed, oldest first: the one that both signed, after all that it stands on.
+
+    Whose proposals they are decides where they are found; the chain, and so what is returned, is the same.
+    """
+    agreed, book = after.base
+    if agreed is None:
+        return ()
+    halves = [judged.half for judged in before.unanswered]
+    if agreed.version not in [half.state.version for half in halves]:
+        halves = [out.half for out in before.chain_to(agreed.version)]
+    return (*((half.state, half.book) for half in halves if half.state.version < agreed.version), (agreed, book))
 
 
 def check_collateral_call(channel: Channel, version: int, amount: int) -> None:

@@ -29,7 +29,8 @@ class Updated:
 class BelowMaintenance:
     """At the marks agreed in `version` a party's equity is below its maintenance margin, and was not before.
 
-    Token units. The first agreed state where this is so; `MarginRestored` ends it. Until then it may only reduce.
+    Token units. The first state where this is so, of all that were agreed: a later one of the same window may have been
+    agreed with it, and says whether it still is. `MarginRestored` ends it. Until then the party may only reduce.
     """
 
     party: Party

@@ -7,7 +7,7 @@ be confused with the risk engine of the terms, which is a contract.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,6 +65,12 @@ class MarginEngine(Protocol):
         """Return the verdicts that both reports would give, or None where it takes the reports to tell."""
         ...
 
+    def standings_many(
+        self, asked: Sequence[tuple[Book, tuple[int, int]]], decimals: int, policy: MarginPolicy = DEFAULT_POLICY
+    ) -> Sequence[tuple[Standing, Standing] | None]:
+        """Return for each book and cash what `standings` returns at the book's marks: a window is judged at once."""
+        ...
+
     def __hash__(self) -> int:
         """By identity will do: reports are remembered per engine."""
         ...
@@ -100,6 +106,12 @@ class ExactEngine:
     ) -> None:
         """Return None: integers know a verdict by its figures only."""
         return
+
+    def standings_many(
+        self, asked: Sequence[tuple[Book, tuple[int, int]]], decimals: int, policy: MarginPolicy = DEFAULT_POLICY
+    ) -> list[None]:
+        """Return None for each: every book takes a report of its own."""
+        return [None] * len(asked)
 
 
 EXACT = ExactEngine()

@@ -12,10 +12,11 @@ MissingExtra without numpy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..errors import InvariantBroken, MissingExtra
 from ..model.book import Book
+from ..model.option import Leg
 from ..units import WAD
 from .black import intrinsic
 from .engine import Standing
@@ -23,37 +24,48 @@ from .fixed import exp_neg, ln_q120
 from .margin import Scan, margin, scan
 from .policy import DEFAULT_POLICY, MarginPolicy, money_to_tokens_up
 from .report import MarginReport
-from .scenarios import bumps_up
-from .valuation import Moment, Position, Settlements, schedule
+from .valuation import Position, Settlements, schedule
 
 try:
     import numpy as np
 
-    from .screen_grid import ROUNDING, TOKENS, Grid, LiveLeg, Table, numbered, side_of
+    from .screen_grid import ROUNDING, TOKENS, Array, Expiry, Grid, Held, Strip, Table
 except ModuleNotFoundError as missing:
     raise MissingExtra("the float screen", "fast") from missing
 
 TABLES_KEPT = 16
 """Policies whose arrays are remembered; a node rarely has more than one."""
+STRIPS_KEPT = 256
+"""Tuples of legs whose arrays are remembered: a mark changes none of them."""
+LEGS_AT_ONCE = 256
+"""How many legs one pass over the grid takes before their arrays outgrow a core's cache."""
 ELEMENTARY = 8 * 2.0**-53
 """Relative error that numpy's exp and log are trusted to stay within: four units in the last place."""
 LN_ERROR = 3e-25
 """Of the difference of two logarithms of the integers."""
 Verdicts = tuple[bool | None, bool | None]
 """Whether equity covers initial and maintenance margin; None where floats cannot tell."""
+UNSURE: tuple[Verdicts, Verdicts] = ((None, None), (None, None))
+"""Of both parties: the integers say."""
+Priced = tuple[int, Held]
+"""Of one book: the value of its expired legs at 1e54, and its live legs."""
+_SAID = (False, True, None)
+_SIGNS: Array = np.array(((1.0,), (-1.0,)))
+_SHARES: Array = np.array((1.0, 0.5))[:, None, None]
 
 
 class FloatScreen:
     """A `MarginEngine` on numpy. Raises InvariantBroken where numpy's exp or log is less accurate than the band needs.
 
-    It holds no state but arrays made from policies, so that one screen serves all channels of a node.
+    It holds no state but arrays made from policies and legs, so that one screen serves all channels of a node.
     """
 
-    __slots__ = ("_tables",)
+    __slots__ = ("_strips", "_tables")
 
     def __init__(self) -> None:
         check_elementary_functions()
         self._tables: dict[int, Table] = {}
+        self._strips: dict[int, Strip] = {}
 
     def margin(
         self,
@@ -81,11 +93,16 @@ class FloatScreen:
         settlements: Settlements | None = None,
     ) -> tuple[Standing, Standing] | None:
         """Return the verdicts of both parties' reports if floats can tell all four, else None. Raises as `margin`."""
-        found = self.verdicts(book, cash, decimals, policy, t=t, spots=spots, settlements=settlements)
-        (initial0, maintenance0), (initial1, maintenance1) = found
-        if initial0 is None or maintenance0 is None or initial1 is None or maintenance1 is None:
-            return None
-        return Standing(0, initial0, maintenance0), Standing(1, initial1, maintenance1)
+        return _standings(self.verdicts(book, cash, decimals, policy, t=t, spots=spots, settlements=settlements))
+
+    def standings_many(
+        self, asked: Sequence[tuple[Book, tuple[int, int]]], decimals: int, policy: MarginPolicy = DEFAULT_POLICY
+    ) -> list[tuple[Standing, Standing] | None]:
+        """Return for each book and cash what `standings` returns at the book's marks; raises for the first that does.
+
+        Books that follow each other with the very same legs cost least.
+        """
+        return list(map(_standings, self.verdicts_many(asked, decimals, policy)))
 
     def verdicts(
         self,
@@ -102,33 +119,45 @@ class FloatScreen:
 
         Raises what `margin` raises: bounds are checked in integers.
         """
-        moments = schedule(book, t, spots, settlements)
-        age = 0 if t is None else max(0, t - book.marks.time)
-        expired, legs, underlyings, expiries = _live_legs(book, moments, policy, age)
-        if not legs:
-            return (None, None), (None, None)
-        grid = Grid(self._table(policy), legs, numbered(underlyings), numbered(expiries))
+        held = self._hold(book, self._table(policy), t, spots, settlements)
+        return UNSURE if held is None else self._judge([held], [cash], decimals, policy)[0]
+
+    def verdicts_many(
+        self, asked: Sequence[tuple[Book, tuple[int, int]]], decimals: int, policy: MarginPolicy = DEFAULT_POLICY
+    ) -> list[tuple[Verdicts, Verdicts]]:
+        """Return for each book and cash what `verdicts` returns at the book's marks, from few passes over the grid."""
+        table, found = self._table(policy), [UNSURE] * len(asked)
+        held = ((at, self._hold(book, table)) for at, (book, _) in enumerate(asked))
+        for batch in _batches([(at, priced) for at, priced in held if priced is not None]):
+            told = self._judge([priced for _, priced in batch], [asked[at][1] for at, _ in batch], decimals, policy)
+            for (at, _), verdicts in zip(batch, told, strict=True):
+                found[at] = verdicts
+        return found
+
+    def _judge(
+        self, priced: Sequence[Priced], cash: Sequence[tuple[int, int]], decimals: int, policy: MarginPolicy
+    ) -> list[tuple[Verdicts, Verdicts]]:
+        """Return what floats alone can tell. The axes of all arrays: initial and maintenance, party, book."""
+        table = self._table(policy)
+        grid = Grid(table, [held for _, held in priced])
         losses, costs = grid.result, grid.costs()
         unit = float(10 ** (54 - decimals))
-        value_error = float(losses.value_error.sum()) + ROUNDING * abs(expired)
-        loss_error = float(losses.loss_error.sum())
-        value = float(losses.value.sum()) + float(expired)
-        found: list[Verdicts] = []
-        for party, sign in ((0, 1.0), (1, -1.0)):
-            scanned = float(np.maximum((sign * losses.losses).max(axis=0), 0.0).sum())
-            equity = cash[party] + sign * value / unit
-            independent = float(money_to_tokens_up(policy.independent_amounts[party], decimals))
-            verdicts: list[bool | None] = []
-            for least, factor in ((independent, policy.scan_initial), (independent / 2, policy.scan_maintenance)):
-                weight = factor / WAD
-                required = max(least, (weight * scanned + costs.shared + costs.short[party]) / unit)
-                proven = (value_error + weight * loss_error + costs.error) / unit
-                # (S) for the sums formed here, (T) for what the integers round.
-                band = proven + ROUNDING * (abs(cash[party]) + abs(value) / unit + required) + TOKENS
-                surplus = equity - required
-                verdicts.append(True if surplus > band else False if surplus < -band else None)
-            found.append((verdicts[0], verdicts[1]))
-        return found[0], found[1]
+        worst = np.array((np.maximum.reduce(losses.losses), -np.minimum.reduce(losses.losses)))
+        scanned = grid.per_book(np.maximum(worst, 0.0))
+        value, value_error, loss_error = grid.per_book(np.array((losses.value, losses.value_error, losses.loss_error)))
+        expired: Array = np.array([amount for amount, _ in priced], dtype=np.float64)
+        value, value_error = value + expired, value_error + ROUNDING * np.abs(expired)
+        held: Array = np.array(cash, dtype=np.float64).T
+        equity = held + _SIGNS * (value / unit)
+        independent = [[float(money_to_tokens_up(amount, decimals))] for amount in policy.independent_amounts]
+        least: Array = np.array((independent, independent)) * _SHARES
+        required = np.maximum(least, (table.scanned * scanned + (costs.shared + costs.short)) / unit)
+        # (S) for the sums formed here, (T) for what the integers round.
+        band = (value_error + table.scanned * loss_error + costs.error) / unit
+        band = band + ROUNDING * (np.abs(held) + np.abs(value) / unit + required) + TOKENS
+        surplus = equity - required
+        verdicts = np.where(surplus > band, 1, np.where(surplus < -band, 0, -1)).reshape(4, -1).T.tolist()
+        return [((_SAID[a], _SAID[c]), (_SAID[b], _SAID[d])) for a, b, c, d in verdicts]
 
     def scan(self, groups: Sequence[tuple[Position, ...]], policy: MarginPolicy, age: int) -> list[Scan]:
         """Return the scan of each underlying's live positions: the `Scanner` that `margin` takes."""
@@ -142,24 +171,20 @@ class FloatScreen:
     ) -> list[tuple[list[int], list[int]]]:
         """Return per underlying and party the rows that can be its worst: no other row's loss reaches the greatest."""
         held = [position for group in groups for position in group]
-        bumps = {seconds: multipliers(policy, seconds, age) for seconds in {position.seconds for position in held}}
-        legs = [
-            (
-                position.spot,
-                position.ratio,
-                position.forward,
-                position.leg.strike,
-                side_of(position.leg.kind),
-                position.leg.quantity,
-                position.notional,
-                position.vol,
-                *bumps[position.seconds],
-                position.seconds,
+        table = self._table(policy)
+        expiries = {
+            (at.leg.underlying, at.leg.expiry): (
+                at.spot,
+                at.seconds,
+                at.ratio,
+                at.discount,
+                at.forward,
+                *table.multipliers(at.seconds, age),
             )
-            for position in held
-        ]
-        numbers = [number for number, group in enumerate(groups) for _ in group]
-        result = Grid(self._table(policy), legs, numbers, numbers).result
+            for at in held
+        }
+        strip = Strip([position.leg for position in held])
+        result = Grid(table, [Held(strip, list(expiries.values()), [position.vol for position in held])]).result
         reach = 2.0 * result.loss_error
         chosen = []
         for sign in (1.0, -1.0):
@@ -177,36 +202,62 @@ class FloatScreen:
             table = self._tables[id(policy)] = Table(policy)
         return table
 
+    def _strip(self, legs: tuple[Leg, ...]) -> Strip:
+        """By identity, as tables are: a mark leaves the tuple as it is. A strip keeps its legs' id alive."""
+        strip = self._strips.get(id(legs))
+        if strip is None:
+            if len(self._strips) >= STRIPS_KEPT:
+                self._strips.clear()
+            strip = self._strips[id(legs)] = Strip(legs)
+        return strip
 
-def multipliers(policy: MarginPolicy, seconds: int, age: int) -> tuple[int, int]:
-    """Return what a volatility is multiplied by where it rises and where it falls, WAD."""
-    up, down = bumps_up(policy, seconds, age)
-    return WAD + up, WAD - down
+    def _hold(
+        self,
+        book: Book,
+        table: Table,
+        t: int | None = None,
+        spots: Mapping[str, int] | None = None,
+        settlements: Settlements | None = None,
+    ) -> Priced | None:
+        """Return the expired legs' value at 1e54 and the live legs; None without any. Raises what `margin` raises."""
+        moments = schedule(book, t, spots, settlements)
+        age = 0 if t is None else max(0, t - book.marks.time)
+        expiries: list[Expiry] = [(*at, *table.multipliers(at.left, age)) for at in moments.values() if at.left]
+        if not expiries:
+            return None
+        vols = [mark.vol for mark in book.marks.vols]
+        if len(expiries) == len(moments):
+            return 0, Held(self._strip(book.legs), expiries, vols)
+        expired, live, live_vols = 0, list[Leg](), list[int]()
+        for leg, vol in zip(book.legs, vols, strict=True):
+            at = moments[leg.underlying, leg.expiry]
+            if at.left:
+                live.append(leg)
+                live_vols.append(vol)
+            else:
+                expired += leg.quantity * WAD * intrinsic(leg.kind, at.forward, leg.strike)
+        return expired, Held(Strip(live), expiries, live_vols)
 
 
-def _live_legs(
-    book: Book, moments: Mapping[tuple[str, int], Moment], policy: MarginPolicy, age: int
-) -> tuple[int, list[LiveLeg], list[str], list[tuple[str, int]]]:
-    """Return the expired legs' value at 1e54, and the live legs with the underlying and the expiry of each."""
-    expired = 0
-    legs: list[LiveLeg] = []
-    underlyings: list[str] = []
-    expiries: list[tuple[str, int]] = []
-    bumps = {at.left: multipliers(policy, at.left, age) for at in moments.values() if at.left}
-    for leg, mark in zip(book.legs, book.marks.vols, strict=True):
-        key = (leg.underlying, leg.expiry)
-        spot, left, ratio, discount, forward = moments[key]
-        quantity = leg.quantity
-        if not left:
-            expired += quantity * WAD * intrinsic(leg.kind, forward, leg.strike)
-            continue
-        side = side_of(leg.kind)
-        notional = quantity * discount
-        up, down = bumps[left]
-        legs.append((spot, ratio, forward, leg.strike, side, quantity, notional, mark.vol, up, down, left))
-        underlyings.append(leg.underlying)
-        expiries.append(key)
-    return expired, legs, underlyings, expiries
+def _standings(found: tuple[Verdicts, Verdicts]) -> tuple[Standing, Standing] | None:
+    (initial0, maintenance0), (initial1, maintenance1) = found
+    if initial0 is None or maintenance0 is None or initial1 is None or maintenance1 is None:
+        return None
+    return Standing(0, initial0, maintenance0), Standing(1, initial1, maintenance1)
+
+
+def _batches(priced: Sequence[tuple[int, Priced]]) -> Iterator[list[tuple[int, Priced]]]:
+    """Yield the numbered books in order, as many at once as their legs allow, and one at least."""
+    batch: list[tuple[int, Priced]] = []
+    legs = 0
+    for at, (expired, held) in priced:
+        if batch and legs + held.strip.count > LEGS_AT_ONCE:
+            yield batch
+            batch, legs = [], 0
+        batch.append((at, (expired, held)))
+        legs += held.strip.count
+    if batch:
+        yield batch
 
 
 def check_elementary_functions() -> None:

@@ -90,7 +90,9 @@ def schedule(
     for mark in marks.expiries:
         left, span = max(mark.expiry - now, 0), mark.expiry - marks.time
         ratio = discount = WAD
-        if left:
+        if 0 < left == span:
+            ratio, discount = mark.ratio, mark.discount  # what `converge_down` gives where nothing has passed
+        elif left:
             ratio, discount = converge_down(mark.ratio, left, span), converge_down(mark.discount, left, span)
         forward = forward_down(spot_of[mark.underlying], ratio)
         settlement = settled.get((mark.underlying, mark.expiry), 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import timeit
 from collections.abc import Callable
+from dataclasses import replace
 
 from channels.model import Book, Leg, Marks, OptionKind
 from channels.risk import margin, price, unit_greeks, value
@@ -17,6 +18,8 @@ from channels.units import WAD
 
 TIME = 1_704_700_800
 DAY = 86_400
+WINDOW = 32
+"""Marks that one signature agrees."""
 
 
 def best_us(function: Callable[[], object], number: int, repeat: int = 7) -> float:
@@ -42,6 +45,17 @@ def book(count: int) -> Book:
         for i in range(count)
     ]
     return Book.of(legs, Marks.at(TIME, spots={"ETH/USD": 3000}, vols=dict.fromkeys(legs, "0.6")), bytes(31) + b"\1")
+
+
+def window(count: int) -> list[Book]:
+    """The same legs under marks that move: a spot and a volatility each time, a second every eighth time."""
+    held, moved = book(count), list[Book]()
+    for i in range(WINDOW):
+        spots = tuple(replace(mark, spot=mark.spot * (1000 + i) // 1000) for mark in held.marks.spots)
+        vols = tuple(replace(mark, vol=mark.vol + i * WAD // 1000) for mark in held.marks.vols)
+        marks = replace(held.marks, time=TIME + i // 8, spots=spots, vols=vols)
+        moved.append(Book(held.legs, marks, held.salt))
+    return moved
 
 
 def main() -> None:
@@ -72,6 +86,16 @@ def main() -> None:
             f"  {count:2} legs {exact:8.2f}   {screened:8.2f} ({exact / screened:5.1f} x)"
             f"   {floats:8.3f} ({exact / floats:5.1f} x)   {exact * 1000 / count / 34:5.2f}"
         )
+    print(f"verdicts by floats, {WINDOW} marks at once, microseconds a book; in brackets against exact, and one by one")
+    for count in (4, 16, 32):
+        asked = [(held, cash) for held in window(count)]
+        exact, alone, together = in_turn_ms(
+            lambda asked=asked: margin(*asked[0], 6),
+            lambda asked=asked: screen.verdicts(*asked[0], 6),
+            lambda asked=asked: screen.verdicts_many(asked, 6),
+        )
+        each = together / WINDOW
+        print(f"  {count:2} legs {each * 1000:8.1f} ({exact / each:5.1f} x, {alone / each:4.1f} x)")
     held = book(32)
     print(f"value of 32 legs {best_us(lambda: value(held), 20) / 1000:8.2f} ms")
 

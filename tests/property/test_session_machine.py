@@ -49,8 +49,10 @@ from channels.model import (
     Withdraw,
     net,
 )
+from channels.risk import margin
 from channels.session import Session
 from channels.wire import messages as m
+from channels.wire.codec import decode
 from tests.roles import DAY, ETH, EXPIRY, HOUR, LATER, UNIT
 from tests.sansio import Joined, Killed, Side, durable, fresh, replayed
 
@@ -458,6 +460,27 @@ class TwoSides(RuleBasedStateMachine):
         waiting = [n.version for n in refused if n.version in side.channel.in_flight]
         assert not waiting, "what was refused waits for an answer"
 
+    def check_crossings(self) -> None:
+        """A notice names a state that differs from the very one it stands on, agreed alone or passed over; and once.
+
+        Who was killed before it told its owner says less, but nobody says anything else.
+        """
+        signed = {**self.world.alice.signed, **self.world.bob.signed}
+        proposed = {**self.world.alice.proposed, **self.world.bob.proposed}
+        for side in self.world.sides:
+            told = [n for n in side.notices if isinstance(n, BelowMaintenance | MarginRestored)]
+            places = [(n.version, n.party) for n in told]
+            assert places == sorted(set(places)), "a crossing is told twice, or late"
+            for notice in told:
+                message = decode(proposed[notice.version][4:])
+                assert isinstance(message, m.Propose)
+                below = [
+                    version > 0
+                    and margin(signed[version].book, signed[version].state.balances, 6)[notice.party].is_breach
+                    for version in (message.base, notice.version)
+                ]
+                assert below == [(restored := isinstance(notice, MarginRestored)), not restored]
+
     def teardown(self) -> None:
         self.hear_all()
         self.world.reconnect()
@@ -477,6 +500,7 @@ class TwoSides(RuleBasedStateMachine):
             assert durable(replayed(side)) == durable(side.channel)
         assert one.chain.pot == sum(self.chain.deposits) - sum(self.chain.paid)
         self.fired[f"ended {one.phase.value}"] += 1
+        self.check_crossings()
         for side in self.world.sides:
             told = [n for n in side.notices if isinstance(n, CollateralCalled) and n.party is side.me]
             self.fired["collateral told"] += len(told)

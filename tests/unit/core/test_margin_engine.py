@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from channels.core import views
+from channels.core import monitor, views
 from channels.core.machine import open_channel, replay
-from channels.core.monitor import agreed_margins, agreed_standings
+from channels.core.monitor import STANDINGS_KEPT, agreed_margins, agreed_standings, standings, standings_many
 from channels.core.notices import BelowMaintenance, MarginRestored
 from channels.errors import MarginShortfall, OutOfBounds
 from channels.model import Leg, Mark, Party, Withdraw
-from channels.risk import DEFAULT_POLICY, EXACT, MarginReport, Standing
+from channels.risk import DEFAULT_POLICY, EXACT, MarginReport, Standing, margin
 from channels.risk.screen import FloatScreen
 from tests.roles import DEPLOYMENT, ETH, EXPIRY, TERMS, UNIT
 from tests.sansio import MARK_POLICY, Joined
@@ -33,9 +33,10 @@ class Counted(FloatScreen):
         self.asked["margin"] += 1
         return super().margin(*args, **kwargs)
 
-    def standings(self, *args: Any, **kwargs: Any) -> tuple[Standing, Standing] | None:
-        self.asked["standings"] += 1
-        return super().standings(*args, **kwargs)
+    def standings_many(self, asked: Any, *args: Any, **kwargs: Any) -> list[tuple[Standing, Standing] | None]:
+        self.asked["batches"] += 1
+        self.asked["standings"] += len(asked)
+        return super().standings_many(asked, *args, **kwargs)
 
 
 def mixed() -> tuple[Joined, Counted]:
@@ -73,6 +74,35 @@ def test_both_sides_see_the_same_crossings() -> None:
     assert told[0] == told[1]
     assert [type(notice) for notice in told[0]] == [BelowMaintenance, MarginRestored]
     assert engine.asked["margin"] > 0, "a notice carries figures"
+
+
+def test_a_window_is_judged_at_once_and_each_state_once() -> None:
+    world, engine = mixed()
+    engine.asked.clear()
+    for second in range(1, 6):
+        world.now += second
+        world.propose(world.alice, world.mark(), deliver=False)
+    world.deliver(world.bob, 5)
+    world.settle()
+    assert engine.asked == {"batches": 1, "standings": 5}
+
+
+def test_what_is_remembered_is_remembered_for_its_arguments() -> None:
+    """Cash, decimals, policy, engine: another one of them is another question."""
+    book = mixed()[0].agreed.book
+    report, _ = margin(book, (0, 0), 6)
+    enough = report.initial_margin - report.value
+    harsh = replace(DEFAULT_POLICY, scan_initial=4 * DEFAULT_POLICY.scan_initial)
+    for engine in (Counted(), Counted()):
+        for _ in range(2):
+            assert standings(book, (enough, 0), 6, DEFAULT_POLICY, engine)[0].covers_initial
+            assert not standings(book, (enough - 1, 0), 6, DEFAULT_POLICY, engine)[0].covers_initial
+            assert not standings(book, (enough, 0), 7, DEFAULT_POLICY, engine)[0].covers_initial
+            assert not standings(book, (enough, 0), 6, harsh, engine)[0].covers_initial
+        assert engine.asked["standings"] == 4
+    asked = [(book, (i, 0)) for i in range(STANDINGS_KEPT + 10)]
+    assert len(standings_many(asked, 6, DEFAULT_POLICY, engine)) == len(asked)
+    assert len(monitor._remembered) <= STANDINGS_KEPT
 
 
 def test_a_withdrawal_to_the_last_unit_is_judged_alike() -> None:

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from channels.core import facts as f, rules, views
+from channels.core.channel import MarkPolicy
 from channels.core.monitor import agreed_margins
 from channels.core.notices import BelowMaintenance, MarginRestored, Notice, Updated
 from channels.model import Acknowledge, CloseOut, Leg, Party, Reopen, Withdraw
 from channels.risk import margin, witness
+from channels.risk.screen import FloatScreen
 from channels.units import WAD
 from tests.roles import ETH, EXPIRY, HOUR, LATER, NOW, UNIT, condor
 from tests.sansio import Joined, Side, durable, replayed
@@ -156,7 +158,154 @@ def test_before_the_first_state_nobody_is_below() -> None:
     assert not events(world.alice.notices)
 
 
+def believing(world: Joined) -> None:
+    """Both take any marks for the market: a window's are judged when it has moved on."""
+    for side in world.sides:
+        side.seat.channel = replace(side.channel, mark_policy=MarkPolicy(spot=10 * WAD))
+
+
+def window(world: Joined, spots: Iterable[int], by: Side | None = None) -> list[int]:
+    """One mark after the other before any is answered; return their versions. Nothing is delivered."""
+    side = by or world.alice
+    believing(world)
+    for spot in spots:
+        world.spot = str(spot)
+        world.propose(side, world.mark(), deliver=False)
+    return list(side.channel.in_flight)
+
+
+def arrive(world: Joined, to: Side | None = None) -> None:
+    """What is on the way arrives in one read, so that one answer covers it, and then whatever follows."""
+    to = to or world.bob
+    world.deliver(to, len(to.transit))
+    world.settle()
+
+
+def test_a_dip_that_a_window_passes_over_is_told_at_its_own_marks() -> None:
+    """Down and up again in one answer: nobody ever signed the state in between alone, and it is the event."""
+    world = short()
+    _, dip, deeper, back, _ = window(world, (2_400, 3_000, 3_100, 2_350, 2_300))
+    halves = world.alice.channel.halves
+    expected = []
+    for kind, version in ((BelowMaintenance, dip), (MarginRestored, back)):
+        report = margin(halves[version].half.book, halves[version].half.state.balances, 6)[0]
+        assert report.is_breach is (kind is BelowMaintenance)
+        expected.append(kind(Party.ZERO, version, report.equity, report.maintenance_margin, report.initial_margin))
+    arrive(world)
+    assert world.agreed.version > back > deeper
+    for side in world.sides:
+        assert events(side.notices) == expected
+        updates = [notice for notice in side.notices if isinstance(notice, Updated)]
+        assert {dip, back} < set(updates[-1].versions), "one answer agreed them all"
+        assert not views.is_below_maintenance(side.channel, Party.ZERO), "the agreed state is what decides"
+
+
+def test_the_first_of_a_window_below_maintenance_is_the_event_and_the_last_is_what_is_called_on() -> None:
+    world = short()
+    versions = window(world, (2_900, 3_000, 3_100, 3_200))
+    arrive(world)
+    for side in world.sides:
+        assert [(type(n), n.version) for n in events(side.notices)] == [(BelowMaintenance, versions[1])]
+        assert agreed_margins(side.channel)[0].is_breach
+        assert world.agreed.version == versions[-1]
+    assert views.collateral_due(world.bob.channel) == agreed_margins(world.bob.channel)[0].collateral_call
+
+
+def test_what_is_refused_in_a_window_is_no_event() -> None:
+    """Bob takes nothing above 3,000 for the market: that mark and what stands on it are agreed by nobody."""
+    world = short()
+    versions = window(world, (2_400, 3_000, 2_400, 3_300, 2_400, 3_000, 2_200))
+    world.bob.seat.channel = replace(world.bob.channel, mark_policy=MarkPolicy(spot=WAD * 4 // 10))
+    arrive(world)
+    assert world.agreed.version == versions[2]
+    for side in world.sides:
+        assert [(type(n), n.version) for n in events(side.notices)] == [
+            (BelowMaintenance, versions[1]),
+            (MarginRestored, versions[2]),
+        ]
+
+
+def test_a_window_that_only_a_resume_brings_is_told_whole() -> None:
+    world = short()
+    versions = window(world, (3_000, 2_300, 3_100))
+    world.deliver(world.bob, 3)
+    world.drop()
+    assert len(events(world.bob.notices)) == 3
+    assert not events(world.alice.notices)
+    world.restart(world.alice)
+    world.reconnect()
+    assert events(world.alice.notices) == events(world.bob.notices)
+    assert [n.version for n in events(world.alice.notices)] == versions
+
+
+def test_a_window_that_the_chain_shows_first_is_told_whole() -> None:
+    """Bob has signed the last of three and disputes with it before his answer arrives."""
+    world = short()
+    versions = window(world, (3_000, 2_300, 3_100))
+    world.deliver(world.bob, 3)
+    agreed = world.bob.channel.agreed
+    assert agreed is not None and agreed.version == versions[-1]
+    world.drop()
+    world.confirm(f.RegisteredSeen(agreed.state, NOW + HOUR))
+    assert events(world.alice.notices) == events(world.bob.notices)
+    world.reconnect()
+    for side in world.sides:
+        assert [n.version for n in events(side.notices)] == versions, "and not again when the answer is there"
+
+
+def test_a_trade_in_a_window_is_judged_with_what_stands_on_it() -> None:
+    """The book changes between the marks: each state is measured with its own legs, cash and marks."""
+    world = short()
+    window(world, (3_000,))
+    legs = world.alice.channel.book.legs
+    closing = world.trade((legs[0].times(-1), Leg.put(ETH, LATER, 1_500, quantity=1)), premium=5)
+    world.propose(world.alice, closing, deliver=False)
+    arrive(world)
+    for side in world.sides:
+        assert [type(n) for n in events(side.notices)] == [BelowMaintenance, MarginRestored]
+        below, restored = events(side.notices)
+        assert restored.version == below.version + 1 == world.agreed.version
+        assert below.maintenance_margin > restored.maintenance_margin
+
+
 spots = st.lists(st.integers(2_300, 3_300), min_size=1, max_size=8)
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.lists(st.integers(2_300, 3_300), min_size=1, max_size=5), min_size=1, max_size=4),
+    st.lists(st.sampled_from(["alice restarts", "bob restarts", "the answer is lost", ""]), min_size=4, max_size=4),
+    st.booleans(),
+)
+def test_notices_are_the_crossings_of_every_state_whatever_the_windows(
+    path: list[list[int]], breaks: list[str], floats: bool
+) -> None:
+    """A model: the verdict of every proposal by `margin` itself, in order, however they were agreed."""
+    world = short()
+    if floats:
+        world.bob.seat.channel = replace(world.bob.channel, margin_engine=FloatScreen())
+    expected: list[tuple[type, int, int]] = []
+    below = False
+    for marks, broken in zip(path, breaks, strict=False):
+        side = world.holder
+        for version in window(world, marks, side):
+            half = side.channel.halves[version].half
+            report = margin(half.book, half.state.balances, 6)[0]
+            if report.is_breach is not below:
+                expected.append((BelowMaintenance if report.is_breach else MarginRestored, version, report.equity))
+            below = report.is_breach
+        if broken == "the answer is lost":
+            world.deliver(world.other(side), len(marks))
+            world.drop()
+        elif broken:
+            world.restart(world.alice if broken == "alice restarts" else world.bob)
+            believing(world)
+        if broken:
+            world.reconnect()
+        arrive(world, world.other(side))
+        world.turn_to(world.other(side))
+    for side in world.sides:
+        assert [(type(n), n.version, n.equity) for n in events(side.notices)] == expected
 
 
 @settings(max_examples=25)

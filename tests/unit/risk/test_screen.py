@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
 from mpmath import erfc, mp, mpf, sqrt
 
-from channels.errors import InvariantBroken
+from channels.errors import InvariantBroken, OutOfBounds
 from channels.model import EMPTY_BOOK, Book, ExpiryMark, Leg, Marks, SpotMark, VolMark
 from channels.model.marks import MAX_VOL
 from channels.model.option import MAX_PRICE, MAX_QUANTITY, OptionKind
 from channels.risk import DEFAULT_POLICY, EXACT, MarginPolicy, Scenario, VolShock, fixed, margin, screen
+from channels.risk.scenarios import bumps_up
 from channels.risk.screen import FloatScreen
-from channels.risk.screen_grid import LEAST_WIDTH, scaled_tail
+from channels.risk.screen_grid import LEAST_WIDTH, Grid, Held, Strip, Table, scaled_tail
 from channels.risk.valuation import positions
 from channels.units import SECONDS_PER_DAY as DAY, WAD
 
@@ -137,6 +140,109 @@ def test_what_is_not_a_number_decides_nothing(monkeypatch: pytest.MonkeyPatch) -
     assert candidates(held) == (list(range(34)), list(range(34)))
     assert SCREEN.standings(held, (10**30, 10**30), 6) is None
     assert SCREEN.margin(held, (0, 0), 6) == margin(held, (0, 0), 6)
+
+
+def test_what_is_not_a_number_in_one_book_reaches_no_other() -> None:
+    """Books lie side by side in one pass; the middle one's volatility is none."""
+    expiry, table = TIME + 30 * DAY, Table(DEFAULT_POLICY)
+    held = [
+        book(Leg.call(ETH, expiry, 3000, quantity=-1), Leg.put(ETH, expiry + DAY, 2000, quantity=lots))
+        for lots in (1, 2, 3)
+    ]
+    priced = [SCREEN._hold(one, table) for one in held]
+    books = [legs for _, legs in filter(None, priced)]
+    books[1] = books[1]._replace(vols=[float("nan"), 0])  # type: ignore[list-item]
+    together = Grid(table, books)
+    costs = together.costs()
+    assert np.isnan(together.result.value[1])
+    assert np.isnan(costs.shared[1])
+    for at in (0, 2):
+        alone = Grid(table, [books[at]])
+        assert together.result.losses[:, at].tolist() == alone.result.losses[:, 0].tolist()
+        assert together.result.value[at] == alone.result.value[0]
+        assert together.result.value_error[at] == alone.result.value_error[0]
+        assert (costs.shared[at], costs.error[at]) == (alone.costs().shared[0], alone.costs().error[0])
+        assert costs.short[:, at].tolist() == alone.costs().short[:, 0].tolist()
+
+
+def test_a_batch_of_any_size_is_judged_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Books without a live leg in between, and passes that end everywhere."""
+    small = book(Leg.call(ETH, TIME + 30 * DAY, 3000, quantity=-1))
+    large = book(*(Leg.put(ETH, TIME + 30 * DAY, 1000 + i, quantity=-1) for i in range(20)))
+    expired = Book(small.legs, replace(small.marks, time=TIME + 30 * DAY), small.salt)
+    asked = [(one, (cash, 10**12)) for cash in (0, 10**11) for one in (small, EMPTY_BOOK, large, small, expired, large)]
+    expected = [SCREEN.standings(one, cash, 6) for one, cash in asked]
+    assert [found is None for found in expected[:6]] == [False, True, False, False, True, False]
+    assert expected[0] != expected[6]
+    passes: list[int] = []
+
+    class Counting(Grid):
+        def __init__(self, table: Table, books: Sequence[Held]) -> None:
+            passes.append(len(books))
+            super().__init__(table, books)
+
+    monkeypatch.setattr(screen, "Grid", Counting)
+    for at_once, sizes in ((1, [1] * 8), (22, [3, 2, 2, 1]), (41, [3, 3, 2]), (42, [4, 4]), (84, [8])):
+        monkeypatch.setattr(screen, "LEGS_AT_ONCE", at_once)
+        passes.clear()
+        assert SCREEN.standings_many(asked, 6) == expected
+        assert passes == sizes
+    assert SCREEN.standings_many([], 6) == SCREEN.standings_many([(EMPTY_BOOK, (0, 0))], 6)[1:] == []
+    assert EXACT.standings_many(asked, 6) == [None] * len(asked)
+
+
+def test_the_first_book_out_of_bounds_is_refused_in_the_integers_words() -> None:
+    """Bounds are checked in integers, in the order of the books, before a float sees any of them."""
+    leg = Leg.call(ETH, TIME + 30 * DAY, 3000, quantity=-1)
+    good = book(leg)
+    dust = replace(good.marks, spots=(SpotMark(ETH, 1),), expiries=(ExpiryMark(ETH, leg.expiry, 1, WAD),))
+    bad = Book(good.legs, dust, good.salt)
+    with pytest.raises(OutOfBounds) as exact:
+        margin(bad, (0, 0), 6)
+    with pytest.raises(OutOfBounds) as found:
+        SCREEN.standings_many([(good, (0, 0)), (bad, (0, 0))], 6)
+    assert str(found.value) == str(exact.value)
+
+
+def test_legs_are_remembered_up_to_a_number_and_by_what_they_are() -> None:
+    one = FloatScreen()
+    for i in range(2 * screen.STRIPS_KEPT):
+        held = book(Leg.call(ETH, TIME + 30 * DAY, 3000 + i, quantity=-1 - i))
+        report, _ = margin(held, (0, 0), 6)
+        for more in (-(10**6), 10**6):
+            cash = (report.initial_margin - report.value + more, 0)
+            ((initial, _), _) = one.verdicts(held, cash, 6)
+            assert initial is (more > 0), "the arrays of other legs"
+        assert len(one._strips) <= screen.STRIPS_KEPT
+
+
+def test_marks_need_no_new_arrays_of_legs(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    class Counting(Strip):
+        __slots__ = ()
+
+        def __init__(self, legs: Sequence[Leg]) -> None:
+            made.append(len(legs))
+            super().__init__(legs)
+
+    monkeypatch.setattr(screen, "Strip", Counting)
+    one, held = FloatScreen(), book(Leg.call(ETH, TIME + 30 * DAY, 3000, quantity=-1))
+    for i in range(3):
+        moved = Book(held.legs, replace(held.marks, time=TIME + i), held.salt)
+        one.standings_many([(moved, (0, 0)), (held, (i, 0))], 6)
+    assert made == [1]
+
+
+def test_bumps_are_remembered_up_to_a_number_by_tenor_and_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("channels.risk.screen_grid.MULTIPLIERS_KEPT", 8)
+    table = Table(DEFAULT_POLICY)
+    for seconds in (DAY, 5 * DAY, 30 * DAY, 400 * DAY):
+        for age in (0, 3600, 7200, 10**6):
+            up, down = bumps_up(DEFAULT_POLICY, seconds, age)
+            for _ in range(2):
+                assert table.multipliers(seconds, age) == (WAD + up, WAD - down)
+            assert len(table._multipliers) <= 8
 
 
 def test_without_a_live_leg_integers_answer() -> None:

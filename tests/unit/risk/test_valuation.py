@@ -124,6 +124,12 @@ def test_carry_is_the_discounts_convergence_per_year() -> None:
     assert abs(row.carry // 365 - gained) < gained // 1000
 
 
+def test_marks_taken_at_the_expiry_have_converged_whatever_they_say() -> None:
+    late = replace(book(CALL).marks, time=CALL.expiry)
+    (held,) = positions(Book((CALL,), late, SALT))
+    assert (held.seconds, held.ratio, held.discount, held.forward) == (0, WAD, WAD, 3000 * WAD)
+
+
 def test_marks_taken_after_the_expiry_still_value_the_leg() -> None:
     assert value(book(Leg.call(ETH, TIME - DAY, 2500, quantity=2))) == (1000 * WAD, -1000 * WAD)
 
