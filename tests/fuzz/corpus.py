@@ -1,8 +1,9 @@
-"""The corpus: small files made from real sessions in every phase, each there because it reaches a line no other does."""
+"""The corpus: small files made from real sessions in every phase, each there for a line that no other reaches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -35,10 +36,8 @@ def kept() -> list[bytes]:
 
 def minimised(inputs: Iterable[bytes]) -> list[bytes]:
     """Return few inputs that together reach every line that all of them reach: the shortest first."""
-    reached: list[tuple[bytes, Lines]] = []
-    for data in sorted(set(inputs), key=lambda data: (len(data), data)):
-        if len(data) <= MAX_FILE:
-            reached.append((data, covered(lambda data=data: play(data))))  # type: ignore[misc]
+    small = sorted(data for data in set(inputs) if len(data) <= MAX_FILE)
+    reached: list[tuple[bytes, Lines]] = [(data, covered(partial(play, data))) for data in small]
     chosen: list[bytes] = []
     seen: set[tuple[str, int]] = set()
     while reached:

@@ -1,4 +1,4 @@
-"""Which lines of the peer's edge an input reaches: what the corpus is made small by, and the guide where atheris is not."""
+"""Which lines of the peer's edge an input reaches: it makes the corpus small, and guides where atheris is not."""
 
 from __future__ import annotations
 
