@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from channels.core import events as e
+from channels.core import events as e, records as r
 from channels.core.phases import TRANSITIONS, Phase
 from channels.session import seat as seats
 from channels.wire import messages as m
@@ -62,6 +62,25 @@ def test_each_word_has_the_outcome_that_is_due(name: str) -> None:
         assert set(said) == {None, *get_args(m.Message)}
     # Whoever built the worlds above may use them again: no word has changed this one.
     assert durable(world.bob.channel) == durable(Victim(world).channel)
+
+
+SIGNING = [name for name, stage in STAGES.items() if due(stage, WORDS["Propose, right"]) is Outcome.TAKEN]
+"""Where Bob signs what the peer proposes rightly."""
+
+
+@pytest.mark.parametrize("name", SIGNING)
+def test_each_word_behind_a_right_proposal_in_one_read(name: str) -> None:
+    """The proposal is answered and recorded whatever follows it in the same breath: a fault takes nothing back."""
+    stage, world = STAGES[name], stood(name)
+    right = speak("Propose, right", world, stage)
+    assert right is not None
+    for spoken in WORDS:
+        data = speak(spoken, world, stage)
+        if data is not None:
+            victim = Victim(world)
+            heard = victim.hear(right + data)
+            assert r.Signed in map(type, heard.records), (name, spoken)
+            assert victim.channel.version > stage.agreed, (name, spoken)
 
 
 def test_every_row_of_the_table_is_stepped_on(monkeypatch: pytest.MonkeyPatch) -> None:
