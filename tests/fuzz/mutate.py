@@ -11,9 +11,6 @@ from typing import Any
 
 import msgpack
 
-from channels.errors import FrameTooLong
-from channels.wire.framing import frame
-
 from .door import CUTS, MAX_INPUT, NAMES, UNSIGNED, Input, frames, read
 
 NUMBERS = (0, 1, 2, 3, 4, 5, 6, 7, 32, 64, 255, 256, 2**16, 2**16 + 8, 2**32 - 1, 2**48, 2**53, 2**63, 2**64 - 1)
@@ -53,8 +50,13 @@ def mutate(data: bytes, rng: Random, words: Sequence[bytes]) -> bytes:
                 at = rng.randrange(len(parts))
                 parts[at] = _message(parts[at], rng)
             case _:
-                parts.append(frame(b"\x92\x09"))
+                parts.append(_framed(b"\x92\x09"))
     return Input(stage, cut, skew, b"".join(parts)).data[:MAX_INPUT]
+
+
+def _framed(payload: bytes) -> bytes:
+    """A frame of any length, also of one that no reader takes."""
+    return len(payload).to_bytes(4, "big") + payload
 
 
 def _bytes(piece: bytes, rng: Random) -> bytes:
@@ -73,7 +75,7 @@ def _bytes(piece: bytes, rng: Random) -> bytes:
             payload = bytearray(piece[4:])
             if payload:
                 payload[rng.randrange(len(payload))] = rng.randrange(256)
-            return frame(bytes(payload)) if payload else bytes(broken)
+            return _framed(bytes(payload))
     return bytes(broken)
 
 
@@ -92,10 +94,7 @@ def _message(piece: bytes, rng: Random) -> bytes:
         for other, at in places:
             if isinstance(other[at], bytes) and len(other[at]) == len(UNSIGNED):
                 other[at] = UNSIGNED
-    try:
-        return frame(msgpack.packb(value, use_bin_type=True))
-    except FrameTooLong:
-        return piece
+    return _framed(msgpack.packb(value, use_bin_type=True))
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
