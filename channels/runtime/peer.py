@@ -86,15 +86,18 @@ class Link:
             self._queue(Session.to_bytes(message))
 
     def _queue(self, data: bytes) -> None:
+        if self._scope.cancel_called:
+            return
         try:
             if self._unsent_bytes + len(data) > MAX_UNSENT_BYTES:
                 raise trio.WouldBlock
             self._outgoing.send_nowait(data)
-        except (trio.WouldBlock, trio.ClosedResourceError):
+            self._unsent_bytes += len(data)
+        except trio.WouldBlock:
             log.warning("%s does not read: %d bytes wait for it", self.peer, self._unsent_bytes)
             self.hang_up()
-        else:
-            self._unsent_bytes += len(data)
+        except trio.ClosedResourceError:
+            self.hang_up()
 
     def hang_up(self) -> None:
         """End the connection now."""

@@ -134,6 +134,7 @@ class Session:
         ended = self._guarded(lambda: self._answer(outputs)) or ended
         if ended is not None:
             outputs.append(ended)
+            self._frames = FrameReader()
         self._over = ended is not None
         return outputs
 

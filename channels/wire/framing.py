@@ -33,6 +33,7 @@ class FrameReader:
             if not 0 < size <= MAX_MESSAGE:
                 if payloads:
                     break
+                del self._buffer[_HEADER:]
                 raise FrameTooLong(size, MAX_MESSAGE) if size else MalformedMessage("a frame is empty")
             if len(self._buffer) < _HEADER + size:
                 break
