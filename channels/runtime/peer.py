@@ -97,7 +97,8 @@ class Link:
             log.warning("%s does not read: %d bytes wait for it", self.peer, self._unsent_bytes)
             self.hang_up()
         except trio.ClosedResourceError:
-            self.hang_up()
+            # The farewell is on its way, the last thing said here: nothing may cut it off.
+            return
 
     def hang_up(self) -> None:
         """End the connection now."""
