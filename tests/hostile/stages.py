@@ -44,6 +44,8 @@ class Stage:
     """Something keeps Bob from signing a mark of the peer's: a CLOSE that stands, a dispute, lost data."""
     known: bool = True
     """The handshake is done."""
+    resumed: bool = True
+    """The peer's Resume has arrived on this connection."""
     wanted: bool = False
     """Bob has asked for the turn."""
     promised: bool = False
@@ -255,7 +257,7 @@ STAGES: dict[str, Stage] = {
     "open, with a book": Stage(traded, Phase.OPEN, agreed=2, signed=2),
     "open, ours, with a book": Stage(traded_ours, Phase.OPEN, ours=True, agreed=2, signed=2),
     "open, we want the turn": Stage(wanting, Phase.OPEN, wanted=True),
-    "open, not resumed": Stage(unresumed, Phase.OPEN),
+    "open, not resumed": Stage(unresumed, Phase.OPEN, resumed=False),
     "open, a half-signed withdrawal": Stage(killed, Phase.OPEN, ours=True, signed=2, outstanding=(2,)),
     "open, lost data": Stage(lost, Phase.OPEN, barred=True, frozen=True),
     "open, closing": Stage(closing, Phase.OPEN, agreed=2, signed=2, barred=True, ending=True),
@@ -274,7 +276,7 @@ STAGES: dict[str, Stage] = {
         promised, Phase.PROPOSED, ours=True, signed=2, flight=(2,), outstanding=(2,), promised=True
     ),
     "proposed, not resumed": Stage(
-        unresumed_flying, Phase.PROPOSED, ours=True, signed=2, flight=(2,), outstanding=(2,)
+        unresumed_flying, Phase.PROPOSED, ours=True, signed=2, flight=(2,), outstanding=(2,), resumed=False
     ),
     "disputed": Stage(disputed, Phase.DISPUTED, agreed=2, signed=2, barred=True),
     "disputed, unsigned": Stage(lambda: disputed(opened), Phase.DISPUTED, agreed=0, signed=0, barred=True),
@@ -316,5 +318,5 @@ def stood(name: str) -> Joined:
     assert channel.terms == TERMS
     facts = (channel.phase, channel.my_turn, channel.version, channel.in_flight, channel.signed, bool(channel.frozen))
     assert facts == (stage.phase, stage.ours, stage.agreed, stage.flight, stage.signed, stage.frozen), (name, facts)
-    assert tuple(channel.halves) == stage.outstanding, name
+    assert (tuple(channel.halves), channel.is_resumed) == (stage.outstanding, stage.resumed), name
     return world

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
+
+import msgpack
 
 from channels.core import events as e
 from channels.core.apply import apply
@@ -29,6 +32,8 @@ from channels.model import (
 from channels.seal import Signer, state_digest
 from channels.session import Session
 from channels.wire import messages as m
+from channels.wire.codec import encode
+from channels.wire.framing import frame
 from tests.roles import DEPLOYMENT, alice
 from tests.sansio import Joined
 
@@ -161,6 +166,13 @@ def proposal(
 def above(stage: Stage) -> int:
     """A version that nobody has signed."""
     return max(stage.agreed, stage.signed, 5 if stage.frozen else 0) + 1
+
+
+def altered(message: m.Message, field: int, change: Callable[[Any], Any]) -> bytes:
+    """A message in which one field, by its place on the wire, is what no codec would write."""
+    raw = msgpack.unpackb(encode(message), raw=False, use_list=True)
+    raw[field] = change(raw[field])
+    return frame(msgpack.packb(raw, use_bin_type=True))
 
 
 def mark(world: Joined) -> Mark:

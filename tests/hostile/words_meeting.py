@@ -131,10 +131,10 @@ def _(world: Joined, stage: Stage) -> Said:
 
 
 def heals(stage: Stage) -> Outcome:
-    """The peer's Resume: what is in flight is sent again, what we wait for is asked again."""
+    """The peer's Resume: what is in flight is sent again, once on a connection; what we wait for is asked again."""
     if stage.phase is Phase.OPENING:
         return TAKEN
-    again = stage.ours and stage.flight and stage.phase is not Phase.CLOSED
+    again = not stage.resumed and stage.ours and stage.flight and stage.phase is not Phase.CLOSED
     return TAKEN if again or stage.wanted else IGNORED
 
 

@@ -26,6 +26,7 @@ from .words import (
     TAKEN,
     Said,
     above,
+    altered,
     bent,
     judged,
     mark,
@@ -146,12 +147,14 @@ def _(world: Joined, stage: Stage) -> Said:
 
 @word("Propose, no operation", m.Propose, FAULT)
 def _(world: Joined, stage: Stage) -> Said:
-    return m.Propose(world.id, above(stage), (), ZERO32, bytes(65), stage.agreed)
+    return altered(m.Propose(world.id, above(stage), (Mark(),), ZERO32, bytes(65), stage.agreed), 3, lambda one: [])
 
 
 @word("Propose, too many operations", m.Propose, FAULT)
 def _(world: Joined, stage: Stage) -> Said:
-    return m.Propose(world.id, above(stage), (Mark(),) * 17, ZERO32, bytes(65), stage.agreed)
+    return altered(
+        m.Propose(world.id, above(stage), (Mark(),), ZERO32, bytes(65), stage.agreed), 3, lambda one: one * 17
+    )
 
 
 # Answers
@@ -214,7 +217,7 @@ def _(world: Joined, stage: Stage) -> Said:
 
 @word("Reject, with too many words", m.Reject, FAULT)
 def _(world: Joined, stage: Stage) -> Said:
-    return m.Reject(world.id, 1, "trade: invalid", "n" * 513)
+    return altered(m.Reject(world.id, 1, "trade: invalid", "n"), 4, lambda one: one * 513)
 
 
 # Turns
