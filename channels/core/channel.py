@@ -184,6 +184,12 @@ class Channel:
         return Phase.PROPOSED if self.in_flight else Phase.OPEN
 
     @property
+    def is_free(self) -> bool:
+        """Whether the peer asked for the channel and nothing has happened in it: it has cost the peer nothing yet."""
+        chain = self.chain
+        return not (self.initiated or self.version or any(chain.deposits) or chain.deadline or chain.payouts)
+
+    @property
     def my_turn(self) -> bool:
         """Whether we may propose."""
         return self.turn % 2 == self.me

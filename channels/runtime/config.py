@@ -58,6 +58,8 @@ class NodeConfig:
     """Speak TLS 1.3 with peers; without it only where something else protects the line."""
     max_strangers: int = 256
     """Connections taken from peers that have no channel with us (yet); the oldest goes when one too many comes."""
+    max_unfunded: int = 1_024
+    """Channels that peers may open here before anybody has deposited: they cost a peer nothing, and are kept."""
     answer: bool = True
     """Answer a stale challenge with the newest agreed state."""
     settle: bool = True

@@ -20,6 +20,9 @@ from ..model import ChannelId
 from ..store import Store
 from ..wire.messages import Message
 
+MAX_WAITING = 4_096
+"""Effects that wait for the disk before no more is read from peers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Then:
@@ -59,6 +62,11 @@ class Driver:
         done = trio.Event()
         self.then(done.set)
         await done.wait()
+
+    async def pace(self) -> None:
+        """Return once few enough effects wait: who reads from peers asks first, so that none outruns the disk."""
+        while len(self._queue) > MAX_WAITING:
+            await self.flush()
 
     async def run(self) -> None:
         """Carry out effects for ever; what is queued when it is cancelled was never said to anybody."""

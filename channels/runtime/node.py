@@ -31,7 +31,7 @@ from .engines import CheckedEngines
 from .live import LiveChannel
 from .log import log
 from .margin_keeper import MarginKeeper
-from .peer import HANDSHAKE_TIMEOUT, Ending, Link
+from .peer import HANDSHAKE_TIMEOUT, Ending, Link, keep_alive
 from .sources import CheckedSources
 from .tls import Line, PlainLine, TlsLine
 from .watcher import Watcher
@@ -128,6 +128,7 @@ class Node:
     ) -> bool:
         """Run one connection to its end; return whether the peer proved who it is and broke no rule."""
         error: Ending | None = None
+        keep_alive(socket)
         secured = await self._secure(socket, role)
         if secured is None:
             return False
@@ -142,7 +143,7 @@ class Node:
             certificate=certificate,
             window=self.config.window,
         )
-        link = Link(stream, session, self.now, self._on_output, stranger)
+        link = Link(stream, session, self.now, self._on_output, stranger, self.driver.pace)
         try:
             error = await link.run()
         except Exception:
@@ -228,6 +229,8 @@ class Node:
     def _accept_terms(self, deployment: Deployment, terms: Terms) -> tuple[Seat, list[Effect]]:
         engines = self.engines.policies
         self.config.check_terms(terms, deployment, self.chain.deployment, engines, proposed_by_peer=True)
+        if sum(seat.channel.is_free for seat in self.seats.values()) >= self.config.max_unfunded:
+            raise TermsRefused("peers have opened as many channels here as may wait for a deposit")
         me = self._party(terms)
         ours = self.config.owner or self.signer.address
         if terms.owners[me] != ours:

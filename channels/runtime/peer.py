@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+import socket
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -16,19 +17,39 @@ from .clock import Clock
 from .log import log
 
 RECEIVE_SIZE = 65_536
-MAX_UNSENT = 1_024
+MAX_UNSENT = 16_384
 """Messages that wait for a slow reader before it is cut off."""
+MAX_UNSENT_BYTES = 4 * 1_048_576
+"""Bytes of these: several channels' whole windows, each of the largest proposals."""
+STALLED = 30.0
+"""How long a peer may take to read one message, seconds, before it is cut off."""
 HANDSHAKE_TIMEOUT = 10.0
+KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
+"""When the kernel asks whether a silent machine is there, in seconds; for how long, in ms, what it does not confirm."""
 
 Ending = RemoteProtocolError | PeerFault | InvariantBroken
 """What may end a connection, network apart."""
+
+
+def keep_alive(stream: trio.abc.Stream) -> None:
+    """Have the kernel find out that the other machine is gone, where it can: a half-open line ends in a minute."""
+    if not isinstance(stream, trio.SocketStream):
+        return
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):
+            stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+async def _at_once() -> None:
+    """No pace but the network's."""
 
 
 class Link:
     """A connection and its session. `run` returns when the connection has ended, with the error that ended it, if any.
 
     `on_output` is called for every routed effect and for the peer's identity, in order; it must not block. `stranger`
-    is what cuts the connection off while nobody knows whose it is.
+    is what cuts the connection off while nobody knows whose it is. `pace` is waited for before more is read.
     """
 
     def __init__(
@@ -38,10 +59,12 @@ class Link:
         clock: Clock,
         on_output: Callable[[Link, Routed | PeerKnown | OpeningRefused], None],
         stranger: trio.CancelScope | None = None,
+        pace: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
         self.session, self.stranger = session, stranger
-        self._stream, self._clock, self._on_output = stream, clock, on_output
+        self._stream, self._clock, self._on_output, self._pace = stream, clock, on_output, pace
         self._outgoing, self._unsent = trio.open_memory_channel[bytes](MAX_UNSENT)
+        self._unsent_bytes = 0
         self._scope = trio.CancelScope()
         self._begun = False
         self._written = trio.Event()
@@ -59,12 +82,23 @@ class Link:
 
         Before `begin` a message is dropped: it was decided on for an earlier connection, and here Resume goes first.
         """
-        if not self._begun:
+        if self._begun:
+            self._queue(Session.to_bytes(message))
+
+    def _queue(self, data: bytes) -> None:
+        if self._scope.cancel_called:
             return
         try:
-            self._outgoing.send_nowait(Session.to_bytes(message))
-        except (trio.WouldBlock, trio.ClosedResourceError):
+            if self._unsent_bytes + len(data) > MAX_UNSENT_BYTES:
+                raise trio.WouldBlock
+            self._outgoing.send_nowait(data)
+            self._unsent_bytes += len(data)
+        except trio.WouldBlock:
+            log.warning("%s does not read: %d bytes wait for it", self.peer, self._unsent_bytes)
             self.hang_up()
+        except trio.ClosedResourceError:
+            # The farewell is on its way, the last thing said here: nothing may cut it off.
+            return
 
     def hang_up(self) -> None:
         """End the connection now."""
@@ -77,7 +111,7 @@ class Link:
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
-                    self._outgoing.send_nowait(self.session.start())
+                    self._queue(self.session.start())
                     ended = await self._read()
                     nursery.cancel_scope.cancel()
             except* (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -100,10 +134,11 @@ class Link:
                     await self._say_goodbye(output.farewell)
                     return output.error
                 self._handle(output)
+            await self._pace()
 
     def _handle(self, output: Output) -> None:
         if isinstance(output, Reply):
-            self._outgoing.send_nowait(output.data)
+            self._queue(output.data)
         elif not isinstance(output, Hangup):
             self._on_output(self, output)
 
@@ -119,6 +154,11 @@ class Link:
     async def _write(self) -> None:
         try:
             async for data in self._unsent:
-                await self._stream.send_all(data)
+                with trio.move_on_after(STALLED) as reading:
+                    await self._stream.send_all(data)
+                if reading.cancelled_caught:
+                    log.warning("%s has not read a message for %.0f s", self.peer, STALLED)
+                    return self.hang_up()
+                self._unsent_bytes -= len(data)
         finally:
             self._written.set()

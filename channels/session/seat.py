@@ -43,6 +43,11 @@ def no_market(legs: tuple[Leg, ...], now: int) -> Marks | None:
     return None
 
 
+def printable(text: str) -> str:
+    """Return a peer's words as they may be shown and logged: no line breaks, no terminal's control codes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def _turned(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
     """Return the legs that undo these."""
     return tuple(leg.times(-1) for leg in legs)
@@ -84,12 +89,17 @@ class Seat:
         return self.act(e.AnswerDue()) if self.channel.unanswered else []
 
     def receive(self, message: m.ChannelMessage, now: int) -> list[Effect]:
-        """Step on a message of the peer's. Raises the RuleViolation that ends the connection."""
+        """Step on a message of the peer's; what it proposed before is answered first, by `answer`.
+
+        Raises the RuleViolation that ends the connection; then nothing has happened.
+        """
         if message.channel != self.channel.id:
             raise WrongChannel(self.channel.id.hex(), message.channel.hex())
         if isinstance(message, m.Propose):
             return self._carry_on(self._judge(self._read_proposal(message, now), now))
-        return self.answer() + self._receive(message, now)
+        if self.channel.unanswered:
+            raise InvariantBroken("proposals are answered before anything else is heard", type(message).__name__)
+        return self._receive(message, now)
 
     def _receive(self, message: m.ChannelMessage, now: int) -> list[Effect]:
         match message:
@@ -98,7 +108,7 @@ class Seat:
             case m.Accept(_, version, signature):
                 return self._receive_accept(version, signature)
             case m.Reject(_, version, code, reason):
-                return self.act(e.RejectSeen(version, code, reason))
+                return self.act(e.RejectSeen(version, printable(code), printable(reason)))
             case m.WantTurn():
                 return self.act(e.TurnWantedSeen())
             case m.CollateralCall(_, version, amount):

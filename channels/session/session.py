@@ -27,7 +27,7 @@ from ..wire import messages as m
 from ..wire.codec import decode, encode
 from ..wire.framing import FrameReader, frame
 from .handshake import Handshake, Role
-from .seat import Seat
+from .seat import Seat, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,7 @@ class Session:
         ended = self._guarded(lambda: self._answer(outputs)) or ended
         if ended is not None:
             outputs.append(ended)
+            self._frames = FrameReader()
         self._over = ended is not None
         return outputs
 
@@ -154,32 +155,40 @@ class Session:
         return None
 
     def _take(self, data: bytes, now: int, outputs: list[Output]) -> None:
-        for payload in self._frames.feed(data):
-            outputs += self._receive(decode(payload), now)
+        payloads = self._frames.feed(data)
+        while payloads:
+            for payload in payloads:
+                self._receive(decode(payload), now, outputs)
+            payloads = self._frames.feed(b"")
 
     def _answer(self, outputs: list[Output]) -> None:
         while self._asked:
             seat = self._asked.pop()
             outputs += [Routed(seat.channel.id, effect) for effect in seat.answer()]
 
-    def _receive(self, message: m.Message, now: int) -> list[Output]:
+    def _receive(self, message: m.Message, now: int, outputs: list[Output]) -> None:
         if isinstance(message, m.Fault):
-            raise PeerFault(message.code, message.reason)
+            raise PeerFault(printable(message.code), printable(message.reason))
         if self.peer is None:
-            return self._shake(message)
+            outputs += self._shake(message)
+            return
         match message:
             case m.Greeting() | m.Hello():
                 raise UnexpectedMessage(type(message).__name__, "the handshake is done")
             case m.Open(deployment, terms):
-                return self._receive_open(deployment, terms)
+                outputs += self._receive_open(deployment, terms)
             case m.OpenRefused(channel, code, reason):
                 self._seat(channel)
-                return [OpeningRefused(channel, code, reason)]
+                outputs.append(OpeningRefused(channel, printable(code), printable(reason)))
             case _:
                 seat = self._seat(message.channel)
+                self._asked = [other for other in self._asked if other is not seat]
                 if isinstance(message, m.Propose):
-                    self._asked = [other for other in self._asked if other is not seat] + [seat]
-                return [Routed(message.channel, effect) for effect in seat.receive(message, now)]
+                    self._asked.append(seat)
+                else:
+                    # These stand whatever the message leads to: were it a fault, a signature would have no record.
+                    outputs += [Routed(message.channel, effect) for effect in seat.answer()]
+                outputs += [Routed(message.channel, effect) for effect in seat.receive(message, now)]
 
     def _shake(self, message: m.Message) -> list[Output]:
         hello = self._handshake.receive(message)

@@ -22,15 +22,19 @@ class FrameReader:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the payloads completed by `data`; FrameTooLong or MalformedMessage (empty frame) end the stream."""
+        """Return the payloads completed by `data`; FrameTooLong or MalformedMessage (empty frame) end the stream.
+
+        Payloads before such a frame are returned first: the next call, with no bytes more, raises.
+        """
         self._buffer += data
         payloads: list[bytes] = []
         while len(self._buffer) >= _HEADER:
             size = int.from_bytes(self._buffer[:_HEADER], "big")
-            if size > MAX_MESSAGE:
-                raise FrameTooLong(size, MAX_MESSAGE)
-            if size == 0:
-                raise MalformedMessage("a frame is empty")
+            if not 0 < size <= MAX_MESSAGE:
+                if payloads:
+                    break
+                del self._buffer[_HEADER:]
+                raise FrameTooLong(size, MAX_MESSAGE) if size else MalformedMessage("a frame is empty")
             if len(self._buffer) < _HEADER + size:
                 break
             payloads.append(bytes(self._buffer[_HEADER : _HEADER + size]))

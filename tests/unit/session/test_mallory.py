@@ -7,24 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from channels.core import events as e, facts as f
 from channels.core.machine import open_channel
 from channels.errors import (
     BadSignature,
-    FrameTooLong,
-    HandshakeRefused,
-    InvariantBroken,
     MalformedMessage,
     NotYourTurn,
-    PeerFault,
-    RemoteProtocolError,
-    RuleViolation,
     SigningSuspended,
     StaleVersion,
     TurnOutOfOrder,
     UnbalancedState,
     UnexpectedMessage,
-    UnsupportedProtocol,
     WrongChannel,
 )
 from channels.model import (
@@ -34,18 +26,17 @@ from channels.model import (
     Deployment,
     Mark,
     Party,
-    State,
     Withdraw,
     keccak,
 )
 from channels.risk import DEFAULT_POLICY
-from channels.seal import Signer, hello_digest, state_digest
-from channels.session import Handshake, Hangup, Role as End, Seat, Session
+from channels.session import Seat
 from channels.wire import messages as m
 from channels.wire.codec import encode
 from channels.wire.framing import frame
-from tests.roles import CHANNEL, DEPLOYMENT, HOUR, NOW, TERMS, UNIT, Role, alice, bob, mallory
+from tests.roles import CHANNEL, DEPLOYMENT, NOW, TERMS, UNIT, alice, bob, mallory
 from tests.sansio import MARK_POLICY, Joined, durable, fresh, replayed
+from tests.unit.session.unharmed import Unharmed, channel_messages, next_state, sign
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -55,37 +46,6 @@ def world() -> Joined:
     made = Joined()
     made.fund(10_000, 10_000)
     return made
-
-
-class Unharmed:
-    """Bob's side before Mallory, who holds Alice's key, speaks; and the proof that it is the same after."""
-
-    def __init__(self, world: Joined) -> None:
-        self.world, self.bob = world, world.bob
-        self.before = durable(self.bob.channel)
-        self.records = self.bob.store.records(world.id)
-
-    def after(self, error: type[RuleViolation], *, heals: bool = True) -> None:
-        (hangup,) = self.bob.hangups
-        assert isinstance(hangup.error, RemoteProtocolError)
-        assert type(hangup.error.violation) is error, hangup.error
-        assert hangup.farewell == Session.to_bytes(m.Fault(error.code, str(hangup.error.violation)[:512]))
-        assert durable(self.bob.channel) == self.before
-        assert self.bob.store.records(self.world.id) == self.records
-        assert not self.world.connected
-        if heals:
-            self.world.reconnect()
-            self.world.propose(self.world.alice, Mark())
-            assert self.world.connected
-            assert len(self.bob.hangups) == 1
-
-
-def next_state(world: Joined, **changes: object) -> State:
-    return replace(world.agreed.state, **{"version": 2, **changes})  # type: ignore[arg-type]
-
-
-def sign(role: Role, state: State, deployment: Deployment = DEPLOYMENT) -> bytes:
-    return role.signer.sign(state_digest(deployment, state))
 
 
 def high_s(signature: bytes) -> bytes:
@@ -180,19 +140,6 @@ def test_a_message_for_the_same_terms_elsewhere(world: Joined, where: str) -> No
     unharmed = Unharmed(world)
     world.say(world.bob, m.WantTurn(TERMS.channel_id(ELSEWHERE[where])))
     unharmed.after(WrongChannel)
-
-
-def channel_messages(channel: bytes) -> list[m.Message]:
-    return [
-        m.OpenAccepted(channel),  # type: ignore[arg-type]
-        m.OpenRefused(channel, "x", "y"),  # type: ignore[arg-type]
-        m.Propose(channel, 2, (Mark(),), ZERO32, bytes(65), 1),  # type: ignore[arg-type]
-        m.Accept(channel, 1, bytes(65)),  # type: ignore[arg-type]
-        m.Reject(channel, 1, "x", "y"),  # type: ignore[arg-type]
-        m.WantTurn(channel),  # type: ignore[arg-type]
-        m.PassTurn(channel, 1),  # type: ignore[arg-type]
-        m.Resume(channel, 0, 0, None),  # type: ignore[arg-type]
-    ]
 
 
 @pytest.mark.parametrize("number", range(8))
@@ -362,250 +309,3 @@ def test_a_late_acceptance_is_an_agreed_state(world: Joined) -> None:
     assert world.bob.channel.agreed_version == 2
     assert world.bob.channel.in_flight == (3,)
     assert durable(replayed(world.bob)) == durable(world.bob.channel)
-
-
-# Frames
-
-
-@pytest.mark.parametrize(
-    ("data", "error"),
-    [
-        (b"\x00\x00\x00\x00", MalformedMessage),
-        (b"\x7f\xff\xff\xff", FrameTooLong),
-        (b"\x00\x01\x00\x01", FrameTooLong),
-        (frame(b"\xc1"), MalformedMessage),
-        (frame(b"\x91\x63"), MalformedMessage),
-        (frame(b"\x80"), MalformedMessage),
-        (frame(b"\x92\x0a\xc4\x20" + bytes(31)), MalformedMessage),
-        (frame(b"\x91" * 60_000), MalformedMessage),
-    ],
-    ids=["empty", "huge", "one too long", "not msgpack", "unknown number", "a map", "cut", "deep"],
-)
-def test_bad_frames(world: Joined, data: bytes, error: type[RuleViolation]) -> None:
-    unharmed = Unharmed(world)
-    world.feed(world.bob, data * 50)
-    unharmed.after(error)
-
-
-def test_nothing_is_heard_after_a_hangup(world: Joined) -> None:
-    session = world.bob.session
-    assert session is not None
-    world.feed(world.bob, frame(b"\xc1"))
-    assert session.receive_data(Session.to_bytes(m.WantTurn(world.id)), NOW) == []
-    assert session.receive_data(frame(b"\xc1"), NOW) == []
-
-
-def test_what_was_said_rightly_before_a_bad_frame_counts(world: Joined) -> None:
-    world.propose(world.alice, Mark(), deliver=False)
-    world.feed(world.bob, world.bob.transit.popleft() + frame(b"\xc1"))
-    assert world.bob.channel.version == 2
-    assert durable(replayed(world.bob)) == durable(world.bob.channel)
-    world.reconnect()
-    assert world.agreed.version == 2
-
-
-def test_a_message_cut_anywhere_and_a_new_connection(world: Joined) -> None:
-    """Every prefix of a proposal: nothing happens, and the next connection brings the whole."""
-    world.propose(world.alice, Mark(), deliver=False)
-    whole = world.bob.transit.popleft()
-    for cut in range(len(whole)):
-        before = durable(world.bob.channel)
-        world.feed(world.bob, whole[:cut])
-        assert durable(world.bob.channel) == before
-        world.connect()
-        if cut % 16 == 0:
-            world.bob.transit.clear()
-        world.drop()
-        world.connect()
-        world.alice.transit.clear()
-        world.bob.transit.clear()
-    world.reconnect()
-    assert world.agreed.version == 2
-    assert not world.bob.hangups
-
-
-def test_a_byte_at_a_time(world: Joined) -> None:
-    world.propose(world.alice, Mark(), deliver=False)
-    for byte in world.bob.transit.popleft():
-        world.feed(world.bob, bytes((byte,)))
-    world.settle()
-    assert world.agreed.version == 2
-
-
-def everything_once(world: Joined) -> None:
-    """A conversation in which each kind of message is said."""
-    world.propose(world.alice, Mark())
-    world.propose(world.bob, Mark())
-    world.bob.seat.channel = replace(world.bob.channel, frozen=1)
-    world.propose(world.alice, Withdraw(UNIT))
-    world.bob.seat.channel = replace(world.bob.channel, frozen=0)
-    world.propose(world.alice, Mark())
-    world.reconnect()
-
-
-def test_every_message_said_twice_changes_nothing() -> None:
-    """Repeated, each message is harmless or ends the connection; a turn that is wanted twice may move, no more."""
-    fresh_world = Joined(opened=False)
-    fresh_world.connect()
-    fresh_world.open(fresh_world.alice)
-    fresh_world.settle()
-    fresh_world.fund(10_000, 10_000)
-    everything_once(fresh_world)
-    said = {frame[5] for _, frame in fresh_world.history}
-    assert said >= {1, 2, 3, 4, 6, 7, 8, 9, 10, 11}
-    for side, data in list(fresh_world.history):
-        before = replace(side.channel, turn=0), dict(side.signed)
-        fresh_world.feed(side, data)
-        fresh_world.settle()
-        assert durable(replace(side.channel, turn=0)) == durable(before[0])
-        assert side.signed == before[1]
-        if not fresh_world.connected:
-            fresh_world.reconnect()
-    fresh_world.propose(fresh_world.bob, Mark())
-    assert fresh_world.agreed.version == 6
-
-
-def test_messages_in_the_wrong_order_lose_nothing(world: Joined) -> None:
-    """Everything in transit is swapped; at worst the connection ends, and the next one brings the same states."""
-    for round_ in range(6):
-        side = world.holder
-        world.propose(side, Mark(), deliver=False)
-        world.act(world.other(side), e.TurnNeeded())
-        for at in world.sides:
-            at.transit.reverse()
-        world.settle()
-        world.reconnect()
-        world.act(world.other(side), e.TurnSpared())
-        assert world.agreed.version == round_ + 2
-
-
-def test_the_peers_fault_ends_the_connection_silently(world: Joined) -> None:
-    outputs = world.say(world.bob, m.Fault("state: stale version", "you said 3"))
-    assert isinstance(outputs[-1], Hangup)
-    assert isinstance(outputs[-1].error, PeerFault)
-    assert outputs[-1].farewell == b""
-
-
-# Handshake
-
-
-def shake(expected: Address | None = alice.address) -> tuple[Handshake, bytes]:
-    """Bob listens; returns his end and the nonce he greets with."""
-    hands = Handshake(bob.signer, End.LISTENER, fresh(), expected=expected)
-    return hands, hands.greeting.nonce
-
-
-def hello(signer: Signer, theirs: bytes, mine: bytes, role: End = End.DIALER, certificate: bytes = ZERO32) -> m.Hello:
-    return m.Hello(signer.sign(hello_digest(theirs, mine, certificate, role)))
-
-
-def test_an_honest_hello() -> None:
-    hands, nonce = shake()
-    mine = fresh()
-    assert hands.receive(m.Greeting(1, mine, 32)) == hello(bob.signer, mine, nonce, End.LISTENER)
-    assert hands.receive(hello(alice.signer, nonce, mine)) is None
-    assert hands.peer == alice.address
-
-
-def test_a_hello_of_somebody_else() -> None:
-    hands, nonce = shake()
-    mine = fresh()
-    hands.receive(m.Greeting(1, mine, 32))
-    with pytest.raises(HandshakeRefused):
-        hands.receive(hello(mallory.signer, nonce, mine))
-    assert hands.peer is None
-
-
-def test_a_replayed_hello() -> None:
-    mine = fresh()
-    old = hello(alice.signer, fresh(), mine)
-    hands, _ = shake()
-    hands.receive(m.Greeting(1, mine, 32))
-    with pytest.raises(HandshakeRefused):
-        hands.receive(old)
-
-
-def test_a_replayed_hello_is_not_alice_to_an_open_listener() -> None:
-    """Nobody is expected, so any key may call; a replay proves another address, which has no channel here."""
-    hands, _ = shake(expected=None)
-    mine = fresh()
-    old = hello(alice.signer, fresh(), mine)
-    hands.receive(m.Greeting(1, mine, 32))
-    hands.receive(old)
-    assert hands.peer not in (alice.address, bob.address, None)
-
-
-def test_a_reflected_hello() -> None:
-    hands, _ = shake(expected=None)
-    mine = fresh()
-    sent = hands.receive(m.Greeting(1, mine, 32))
-    assert sent is not None
-    hands.receive(sent)
-    assert hands.peer not in (alice.address, bob.address)
-    guarded, _ = shake()
-    sent = guarded.receive(m.Greeting(1, fresh(), 32))
-    assert sent is not None
-    with pytest.raises(HandshakeRefused):
-        guarded.receive(sent)
-
-
-def test_our_own_nonce_and_our_own_key() -> None:
-    hands, nonce = shake()
-    with pytest.raises(HandshakeRefused, match="own nonce"):
-        hands.receive(m.Greeting(1, nonce, 32))
-    hands, nonce = shake(expected=None)
-    mine = fresh()
-    hands.receive(m.Greeting(1, mine, 32))
-    with pytest.raises(HandshakeRefused, match="own key"):
-        hands.receive(hello(bob.signer, nonce, mine))
-
-
-def test_a_man_in_the_middle_has_another_certificate() -> None:
-    hands, nonce = shake()
-    mine = fresh()
-    hands.receive(m.Greeting(1, mine, 32))
-    with pytest.raises(HandshakeRefused):
-        hands.receive(hello(alice.signer, nonce, mine, certificate=b"m" * 32))
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 2**64 - 1])
-def test_another_protocol(protocol: int) -> None:
-    with pytest.raises(UnsupportedProtocol):
-        shake()[0].receive(m.Greeting(protocol, fresh(), 32))
-
-
-def test_greetings_and_hellos_out_of_order() -> None:
-    hands, nonce = shake()
-    with pytest.raises(UnexpectedMessage):
-        hands.receive(hello(alice.signer, nonce, fresh()))
-    hands.receive(m.Greeting(1, fresh(), 32))
-    with pytest.raises(UnexpectedMessage):
-        hands.receive(m.Greeting(1, fresh(), 32))
-
-
-@pytest.mark.parametrize("number", range(8))
-def test_nothing_is_heard_before_the_handshake(world: Joined, number: int) -> None:
-    unharmed = Unharmed(world)
-    world.drop()
-    world.bob.session = Session(bob.signer, End.LISTENER, fresh(), world.bob.seats)
-    world.say(world.bob, channel_messages(world.id)[number])
-    unharmed.after(UnexpectedMessage)
-
-
-def test_opening_terms_of_others(world: Joined) -> None:
-    unharmed = Unharmed(world)
-    foreign = replace(TERMS, signers=(min(bob.address, mallory.address), max(bob.address, mallory.address)))
-    world.say(world.bob, m.Open(DEPLOYMENT, foreign))
-    unharmed.after(BadSignature)
-
-
-def test_a_disputes_facts_and_mallorys_words_do_not_mix(world: Joined) -> None:
-    """Under a dispute a proposal of anything but its end is refused, not signed, and not an error."""
-    world.confirm(f.RegisteredSeen(world.agreed.state, NOW + HOUR), to=[world.bob])
-    world.propose(world.alice, Mark())
-    assert world.connected
-    assert world.bob.channel.signed == 1
-
-
-def test_invariant_errors_are_not_the_peers_words() -> None:
-    assert not issubclass(InvariantBroken, RuleViolation)

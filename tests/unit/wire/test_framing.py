@@ -63,3 +63,11 @@ def test_a_stream_that_was_refused_stays_refused() -> None:
     for _ in range(2):
         with pytest.raises(FrameTooLong):
             reader.feed(b"\xff" * 4 + STREAM)
+        assert reader.pending == 4, "of a stream that is over only what refuses it is kept"
+
+
+def test_what_came_before_a_refused_frame_is_returned_first() -> None:
+    reader = FrameReader()
+    assert reader.feed(frame(b"abc") + b"\xff" * 4) == [b"abc"]
+    with pytest.raises(FrameTooLong):
+        reader.feed(b"")

@@ -1,0 +1,207 @@
+"""A copy of Bob at a stage, and the laws that hold of whatever comes out of his session, whoever speaks to it.
+
+Only typed errors; nothing after a hangup; no signature without its record; one state per version; the channel is the
+fold of its journal; money is conserved; memory and answers are bounded by what was said.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from channels.core import records as r
+from channels.core.channel import Channel
+from channels.core.commands import Effect, Notify, Persist, Send
+from channels.core.fold import evolve
+from channels.core.machine import open_channel
+from channels.core.outcome import MAX_IDLE_TURNS
+from channels.errors import PeerFault, RemoteProtocolError, RuleViolation, TermsRefused
+from channels.model import Deployment, HalfSigned, Party, State, Terms
+from channels.risk import DEFAULT_POLICY
+from channels.seal import check_agreed, check_party
+from channels.session import Hangup, OpeningRefused, Output, PeerKnown, Reply, Routed, Seat, Session, any_deal
+from channels.wire import messages as m
+from channels.wire.codec import MAX_MESSAGE, decode
+from channels.wire.framing import FrameReader
+from tests.roles import bob
+from tests.sansio import MARK_POLICY, Joined, durable
+
+FRAME_LIMIT = MAX_MESSAGE + 4
+
+
+class Outcome(Enum):
+    """What a message led to, seen from outside."""
+
+    TAKEN = "taken"
+    """Something is recorded, or answered with something else than a refusal."""
+    REFUSED = "refused"
+    """A Reject or an OpenRefused: nothing recorded, the connection goes on."""
+    IGNORED = "ignored"
+    """Nothing recorded, nothing sent; the owner may be told."""
+    FAULT = "fault"
+    """A rule is broken: one Fault, and the connection ends."""
+    ENDED = "ended"
+    """The peer said Fault."""
+
+
+class LawBroken(AssertionError):
+    """A law does not hold: a bug in the library, or in the law."""
+
+
+@dataclass
+class Heard:
+    """What came of some bytes."""
+
+    outputs: list[Output]
+    records: list[r.Record] = field(default_factory=list)
+    sent: list[m.Message] = field(default_factory=list)
+    replies: list[bytes] = field(default_factory=list)
+    hangup: Hangup | None = None
+
+    @property
+    def violation(self) -> type[RuleViolation] | None:
+        error = self.hangup.error if self.hangup else None
+        return type(error.violation) if isinstance(error, RemoteProtocolError) else None
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.hangup is not None:
+            return Outcome.ENDED if isinstance(self.hangup.error, PeerFault) else Outcome.FAULT
+        said = [*self.sent, *(decode(data[4:]) for data in self.replies)]
+        if self.records or any(not isinstance(message, m.Reject | m.OpenRefused) for message in said):
+            return Outcome.TAKEN
+        return Outcome.REFUSED if said else Outcome.IGNORED
+
+
+class Victim:
+    """Bob's own session and seat, copied from a world that stays as it is."""
+
+    def __init__(self, world: Joined) -> None:
+        side = world.bob
+        self.id, self.now = world.id, world.now
+        self.before: Channel = side.channel
+        self.seats: dict[Any, Seat] = {self.id: Seat(side.channel, bob.signer, side.market, any_deal, world.limits)}
+        assert side.session is not None
+        self.session: Session = copy.copy(side.session)
+        self.session._seats = self.seats
+        self.session._frames = FrameReader()
+        self.session._asked = []
+        self.session._handshake = copy.copy(side.session._handshake)
+        self.session._opener = self._open
+        self.seats[self.id].window = self.session._handshake.window
+        self.folds: dict[Any, Channel | None] = {self.id: side.channel}
+        """Each channel as its records alone describe it."""
+        self.halves: dict[tuple[Any, int], HalfSigned] = {
+            (self.id, version): half for version, half in side.signed.items()
+        }
+        """By channel and version, everything this side ever journalled as signed."""
+
+    @property
+    def channel(self) -> Channel:
+        return self.seats[self.id].channel
+
+    def _open(self, deployment: Deployment, terms: Terms) -> tuple[Seat, list[Effect]]:
+        """A policy as a node's is: known deployments, six decimals, few channels."""
+        if bob.address not in terms.signers or terms.decimals != 6 or deployment != self.before.deployment:
+            raise TermsRefused("they are not what this node wants")
+        if len(self.seats) >= 8:
+            raise TermsRefused("there are channels enough")
+        me = Party(terms.signers.index(bob.address))
+        made = open_channel(deployment, terms, me, DEFAULT_POLICY, MARK_POLICY, initiated=False)
+        return Seat(made.channel, bob.signer, self.seats[self.id].market, any_deal), list(made.commands)  # type: ignore[arg-type]
+
+    def hear(self, data: bytes) -> Heard:
+        """Let bytes arrive in one read, and hold what follows against every law."""
+        over = self.session._over
+        try:
+            outputs = self.session.receive_data(data, self.now)
+        except Exception as escaped:
+            raise LawBroken(f"{type(escaped).__name__} came out of the session: {escaped}") from escaped
+        heard = Heard(outputs)
+        if over and outputs:
+            raise LawBroken("something is said after a hangup")
+        for output in outputs:
+            if heard.hangup is not None:
+                raise LawBroken("something follows a hangup")
+            self._note(heard, output)
+        self._check(heard, data)
+        return heard
+
+    def _note(self, heard: Heard, output: Output) -> None:
+        match output:
+            case Hangup(error, farewell):
+                heard.hangup = output
+                if not isinstance(error, RemoteProtocolError | PeerFault):
+                    raise LawBroken(f"a peer's bytes led to {error!r}") from error.__cause__
+                if len(farewell) > 2_560:
+                    raise LawBroken(f"a farewell of {len(farewell)} bytes")
+            case Reply(data):
+                heard.replies.append(data)
+            case Routed(channel, effect):
+                self._carry(heard, channel, effect)
+            case PeerKnown() | OpeningRefused():
+                pass
+
+    def _carry(self, heard: Heard, channel: Any, effect: Effect) -> None:
+        match effect:
+            case Persist(record):
+                heard.records.append(record)
+                self._journal(channel, record)
+            case Send(message):
+                heard.sent.append(message)
+                self._check_said(channel, message)
+            case Notify(notice):
+                if len(repr(notice)) > 4 * MAX_MESSAGE:
+                    raise LawBroken(f"a notice of {len(repr(notice))} characters")
+
+    def _journal(self, channel: Any, record: r.Record) -> None:
+        known = self.folds.get(channel)
+        self.folds[channel] = evolve(known, record, policy=DEFAULT_POLICY, mark_policy=MARK_POLICY)
+        if isinstance(record, r.Signed):
+            half = record.half
+            if self.halves.setdefault((channel, half.state.version), half).state != half.state:
+                raise LawBroken(f"version {half.state.version} is signed twice")
+        elif isinstance(record, r.StateAgreed):
+            seat = self.seats[channel].channel
+            check_agreed(seat.deployment, seat.terms, record.agreed)
+            self._conserved(seat, record.agreed.state)
+
+    def _conserved(self, channel: Channel, state: State) -> None:
+        booked = sum(state.balances) + sum(state.withdrawals) - sum(state.deposits)
+        made_up = [d for d, seen in zip(state.deposits, channel.chain.deposits, strict=True) if d > seen]
+        if booked or made_up:
+            raise LawBroken(f"money is made up: {state}")
+
+    def _check_said(self, channel: Any, message: m.Message) -> None:
+        """Whatever leaves with a signature of ours was recorded before, under this version and no other state."""
+        signed: tuple[int, bytes] | None = None
+        if isinstance(message, m.Propose | m.Accept):
+            signed = message.version, message.signature
+        elif isinstance(message, m.Resume) and message.agreed is not None:
+            me = self.seats[channel].channel.me
+            signed = message.agreed.version, message.agreed.signatures[me]
+        if signed is None:
+            return
+        half = self.halves.get((channel, signed[0]))
+        if half is None or half.signature != signed[1]:
+            raise LawBroken(f"{type(message).__name__}({signed[0]}) is said without a record")
+        seat = self.seats[channel].channel
+        check_party(seat.deployment, seat.terms, half.state, seat.me, half.signature)
+
+    def _check(self, heard: Heard, data: bytes) -> None:
+        for channel, seat in self.seats.items():
+            now, folded = seat.channel, self.folds.get(channel)
+            if folded is None or durable(now) != durable(folded):
+                raise LawBroken("the channel is not the fold of its journal")
+            if len(now.unanswered) or now.signing is not None:
+                raise LawBroken("something is left without an answer when the bytes are read")
+            if len(now.outstanding) > len(self.before.outstanding) + 1:
+                raise LawBroken("a peer's bytes make us hold more half-signed states")
+            if now.idle_turns > MAX_IDLE_TURNS:
+                raise LawBroken("turns without end")
+        if self.session._frames.pending > FRAME_LIMIT:
+            raise LawBroken(f"{self.session._frames.pending} bytes of an unfinished frame are held")
+        if len(heard.outputs) > 4 * (len(data) // 5 + 2) + 64:
+            raise LawBroken(f"{len(heard.outputs)} effects of {len(data)} bytes")
