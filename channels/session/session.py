@@ -29,6 +29,9 @@ from ..wire.framing import FrameReader, frame
 from .handshake import Handshake, Role
 from .seat import Seat, printable
 
+MAX_REFUSED = 16
+"""Openings that we refuse on one connection before it ends: each is judged, and answered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Routed:
@@ -103,6 +106,7 @@ class Session:
         self._frames = FrameReader()
         self._seats, self._opener = seats, opener
         self._over = False
+        self._refused = 0
         self._asked: list[Seat] = []
         """Where the peer has proposed since we last answered."""
 
@@ -212,6 +216,9 @@ class Session:
         try:
             seat, effects = self._opener(deployment, terms)
         except TermsRefused as refused:
+            self._refused += 1
+            if self._refused > MAX_REFUSED:
+                raise
             return [Reply(self.to_bytes(m.OpenRefused(channel, refused.code, str(refused)[:512])))]
         seat.window = self._handshake.window
         self._seats[channel] = seat

@@ -46,11 +46,11 @@ class Besieged:
         self._heard = b""
         self._lock = trio.Lock()
 
-    async def figures(self) -> dict[str, int]:
-        """Return what it holds now."""
+    async def figures(self, *, at_rest: bool = False) -> dict[str, int]:
+        """Return what it holds now; `at_rest`: after its garbage is collected, which is no work to do under attack."""
         async with self._lock:
             assert self._process.stdin is not None
-            await self._process.stdin.send_all(b"\n")
+            await self._process.stdin.send_all(b"rest\n" if at_rest else b"\n")
             answer: dict[str, int] = json.loads(await self.line())
             return answer
 
@@ -211,7 +211,7 @@ def attacks(connections: int) -> dict[str, Attack]:
 
 async def measure(node: Besieged, friend: LiveChannel, name: str, attack: Attack) -> None:
     """Make one attack and print its line."""
-    before, watch = await node.figures(), Watch()
+    before, watch = await node.figures(at_rest=True), Watch()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch.look, node)
         nursery.start_soon(watch.trade, friend)
@@ -219,12 +219,13 @@ async def measure(node: Besieged, friend: LiveChannel, name: str, attack: Attack
         done = await attack(node.port)
         nursery.cancel_scope.cancel()
     await trio.sleep(0.5)
-    after = await node.figures()
+    after = await node.figures(at_rest=True)
     cuts = quantiles(watch.waits, n=100) if len(watch.waits) > 1 else [float("nan")]
     p50, p99 = cuts[len(cuts) // 2] * 1e3, cuts[-1] * 1e3
     print(
         f"| {name} | {done} | {(watch.rss - before['rss']) / MIB:.1f} | {(after['rss'] - before['rss']) / MIB:.1f} "
-        f"| {watch.strangers} | {watch.files} | {len(watch.waits)} | {p50:.0f} | {p99:.0f} |",
+        f"| {(after['cpu_ms'] - before['cpu_ms']) / 1e3:.1f} | {watch.strangers} | {watch.files} "
+        f"| {len(watch.waits)} | {p50:.0f} | {p99:.0f} |",
         flush=True,
     )
 
@@ -249,10 +250,9 @@ async def main(connections: int) -> None:
             for _ in range(50):
                 await friend.mark()
             print(f"resident before: {(await node.figures())['rss'] / MIB:.0f} MiB")
-            print(
-                "| attack | how much | peak, MiB more | after, MiB | strangers | files | updates | p50, ms | p99, ms |"
-            )
-            print("|---|---|---|---|---|---|---|---|---|")
+            print("| attack | how much | peak, MiB more | after, MiB | CPU, s | strangers | files", end=" ")
+            print("| updates | p50, ms | p99, ms |")
+            print("|---|---|---|---|---|---|---|---|---|---|")
             for name, attack in attacks(fitting).items():
                 await measure(node, friend, name, attack)
             print(json.dumps(await node.figures()))

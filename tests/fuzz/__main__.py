@@ -69,7 +69,7 @@ def make(folders: list[Path]) -> None:
     from .corpus import minimised, spoken, write
 
     found = [path.read_bytes() for folder in folders for path in sorted(folder.glob("*"))]
-    print(write(minimised([*spoken(), *found])), "inputs")
+    print(write(minimised([*(data for said in spoken().values() for data in said), *found])), "inputs")
 
 
 def loop(seed: int, runs: int, seconds: float) -> None:

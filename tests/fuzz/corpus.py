@@ -18,14 +18,12 @@ MAX_FILE = 4_096
 """Bytes of a file that is kept in the repository."""
 
 
-def spoken() -> list[bytes]:
+def spoken() -> dict[str, list[bytes]]:
     """Return an input for every word at every stage: the dictionary, and what the corpus is chosen from."""
-    said = []
+    said: dict[str, list[bytes]] = {}
     for name, stage in STAGES.items():
-        for word in WORDS:
-            stream = speak(word, stood(name), stage)
-            if stream is not None and len(stream) < MAX_INPUT:
-                said.append(Input(name, "whole", 0, stream).data)
+        streams = [speak(word, stood(name), stage) for word in WORDS]
+        said[name] = [Input(name, "whole", 0, s).data for s in streams if s is not None and len(s) < MAX_INPUT]
     return said
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from random import Random
 from time import monotonic
@@ -12,7 +12,9 @@ from .door import play
 from .mutate import mutate
 
 
-def search(seeds: Sequence[bytes], words: Sequence[bytes], *, seed: int, runs: int, seconds: float = 0) -> list[bytes]:
+def search(
+    seeds: Sequence[bytes], words: Mapping[str, Sequence[bytes]], *, seed: int, runs: int, seconds: float = 0
+) -> list[bytes]:
     """Play mutations of what reached something new; return the inputs that did. `runs` 0: until the seconds are over.
 
     Raises FoundInput with the input that breaks a law.

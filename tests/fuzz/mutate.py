@@ -5,7 +5,7 @@ Everything here works on msgpack's own values, so a message that is new on the w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -20,8 +20,8 @@ MAX_NODES = 20_000
 """Values of a message that are looked at; larger ones are mutated as bytes."""
 
 
-def mutate(data: bytes, rng: Random, words: Sequence[bytes]) -> bytes:
-    """Return another input: one to four changes. `words` are inputs whose frames may be borrowed."""
+def mutate(data: bytes, rng: Random, words: Mapping[str, Sequence[bytes]]) -> bytes:
+    """Return another input: one to four changes. `words` are inputs, by stage, whose frames may be borrowed."""
     spec = read(data)
     stage, cut, skew, parts = spec.stage, spec.cut, spec.skew, list(frames(spec.stream))
     for _ in range(rng.choice((1, 1, 1, 2, 2, 4))):
@@ -42,8 +42,10 @@ def mutate(data: bytes, rng: Random, words: Sequence[bytes]) -> bytes:
             case 6 if parts:
                 at = rng.randrange(len(parts))
                 parts[at] = _bytes(parts[at], rng)
-            case 7 | 8 | 9 if words:
-                borrowed = list(frames(read(rng.choice(words)).stream))
+            case 7 | 8 | 9:
+                # What is said at this very stage gets furthest; what is said elsewhere is a surprise.
+                said = words[stage if rng.random() < 0.7 else rng.choice(NAMES)]
+                borrowed = list(frames(read(rng.choice(said)).stream))
                 at = rng.randrange(len(parts) + 1)
                 parts[at:at] = borrowed[: rng.randrange(1, 4)]
             case _ if parts:

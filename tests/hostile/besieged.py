@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -55,10 +56,10 @@ async def node_of(role: roles.Role, store: Store | None = None, **config: Any) -
 
 def figures(node: Node) -> dict[str, int]:
     """What the process holds: resident bytes, and counts of what a peer can make more of."""
-    gc.collect()
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return {
         "rss": pages * 4096,
+        "cpu_ms": int(time.process_time() * 1e3),
         "files": len(list(Path("/proc/self/fd").iterdir())),
         "strangers": len(node._strangers),
         "links": len(node._links),
@@ -73,10 +74,10 @@ async def main(max_strangers: int) -> None:
     """Listen until the other end of stdin is closed."""
     async with node_of(roles.bob, max_strangers=max_strangers) as node:
         print(await node.listen(), flush=True)
-        async for _ in trio.wrap_file(sys.stdin):
+        async for asked in trio.wrap_file(sys.stdin):
+            if asked.strip() == "rest":
+                gc.collect()
             print(json.dumps(figures(node)), flush=True)
-        for task in (node._nursery,):
-            task.cancel_scope.cancel()
 
 
 if __name__ == "__main__":

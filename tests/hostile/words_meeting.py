@@ -106,6 +106,11 @@ def _(world: Joined, stage: Stage) -> Said:
     return m.Open(DEPLOYMENT, replace(TERMS, decimals=8))
 
 
+@word("Open on terms we refuse, again and again", m.Open, FAULT)
+def _(world: Joined, stage: Stage) -> list[Said]:
+    return [m.Open(DEPLOYMENT, replace(TERMS, decimals=8))] * 17
+
+
 @word("Open on another chain", m.Open, REFUSED)
 def _(world: Joined, stage: Stage) -> Said:
     return m.Open(Deployment(1, DEPLOYMENT.adjudicator), TERMS)

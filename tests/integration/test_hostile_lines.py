@@ -19,6 +19,7 @@ from channels.runtime.live import LiveChannel
 from channels.runtime.node import Node
 from channels.runtime.tls import TlsLine
 from channels.session import Role as End
+from channels.session.session import MAX_REFUSED
 from channels.wire import messages as m
 from channels.wire.codec import MAX_MESSAGE, decode
 from channels.wire.framing import FrameReader, frame
@@ -135,9 +136,10 @@ async def test_opening_channels_without_end() -> None:
             answers = FrameReader().feed(await drained(stream, 0.5))
         said = [decode(payload) for payload in answers]
         refused = [message for message in said if isinstance(message, m.OpenRefused)]
-        assert len({message.channel for message in refused}) == 52
-        assert {message.code for message in refused} == {TermsRefused.code}
+        assert len(refused) <= MAX_REFUSED
+        assert {message.code for message in refused} <= {TermsRefused.code}
         assert len(bob.seats) == 8 + 1
+        await until(lambda: bob.link_to(roles.mallory.address) is None)
         await serves(friend)
         # Money makes room: a channel in which somebody has deposited counts no more.
         first = asked[0].channel_id(CHAIN)
