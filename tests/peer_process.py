@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from channels.chain.port import Block, ChannelPhase, OnChain
-from channels.core import events as e, facts as f
+from channels.core import checkpoint, events as e, facts as f
 from channels.core.notices import Updated
 from channels.errors import ChannelError
 from channels.model import ZERO32, ChannelId, Deployment, Party, Terms, keccak
@@ -73,7 +73,8 @@ async def print_what_is_agreed(channel: LiveChannel) -> None:
 
 
 async def main(store: Path, port: int) -> None:
-    """Propose marks, one after the other, until killed."""
+    """Propose marks, one after the other, until killed. The journal compacts every few updates, to be killed there."""
+    checkpoint.EVERY = 8
     journal = SqliteStore.open(store)
     chain: Any = QuietChain()
     async with (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..chain.port import Call, ChainCalls, ChannelPhase, OnChain
 from ..core.facts import ClosedSeen, RegisteredSeen
-from ..core.records import ChainSaid, Opened, Signed, StateAgreed
+from ..core.records import ChainSaid, Checkpoint, Opened, Signed, StateAgreed
 from ..errors import StoreCorrupt
 from ..model import EMPTY_BOOK, ZERO32, Address, Agreed, Book, ChannelId, Deployment, Intent, Party, State, Terms
 from ..seal import state_struct_hash
@@ -58,11 +58,20 @@ class Evidence:
         for record in records:
             match record:
                 case StateAgreed(made, _):
-                    held = agreed.get(made.state.intent)
-                    if held is None or made.version > held.version:
-                        agreed[made.state.intent] = made
+                    _take(agreed, made, made.state.intent)
                     states[state_struct_hash(made.state)] = made.state
                     books[made.state.book] = made.book
+                case Checkpoint():
+                    if record.agreed is not None:
+                        # A REOPEN that is registered operates; those before it are not in the journal any more.
+                        _take(agreed, record.agreed, Intent.OPERATE)
+                    if record.closing is not None:
+                        _take(agreed, record.closing, record.closing.state.intent)
+                    states |= {state_struct_hash(state): state for state, _ in record.states}
+                    if record.chain.registered is not None:
+                        states[state_struct_hash(record.chain.registered)] = record.chain.registered
+                    books |= {book.hash: book for book in record.books}
+                    payouts, signed = record.chain.payouts or payouts, max(signed, record.signed)
                 case Signed(half, _):
                     states[state_struct_hash(half.state)] = half.state
                     books[half.state.book] = half.book
@@ -90,6 +99,13 @@ class Evidence:
     def owner(self) -> Address:
         """Who is paid for our side."""
         return self.terms.owners[self.me]
+
+
+def _take(agreed: dict[Intent, Agreed], made: Agreed, intent: Intent) -> None:
+    """Keep the newest agreed state of each intent."""
+    held = agreed.get(intent)
+    if held is None or made.version > held.version:
+        agreed[intent] = made
 
 
 @dataclass(frozen=True, slots=True)
