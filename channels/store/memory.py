@@ -24,7 +24,7 @@ class Journal:
     def unknown(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the entries without signatures that are known; AlreadySigned for a second one of a version."""
         signed, floor = dict[int, bytes](), self.floor
-        unknown = []
+        unknown: list[Entry] = []
         for entry in entries:
             version, digest = entry.version or 0, entry.digest or b""
             if entry.kind == SIGNED:
