@@ -43,6 +43,8 @@ class Evidence:
     payouts: tuple[int, int] | None
     cursor: int
     """The last block whose facts the journal holds."""
+    floor: int = 0
+    """The highest version signed before the last checkpoint: a state up to it may have left the journal by rights."""
 
     @classmethod
     def read(cls, store: Store, channel: ChannelId) -> Evidence:
@@ -54,7 +56,7 @@ class Evidence:
         states: dict[bytes, State] = {}
         books = {ZERO32: EMPTY_BOOK}
         agreed: dict[Intent, Agreed] = {}
-        payouts, signed = None, 0
+        payouts, signed, floor = None, 0, 0
         for record in records:
             match record:
                 case StateAgreed(made, _):
@@ -72,6 +74,7 @@ class Evidence:
                         states[state_struct_hash(record.chain.registered)] = record.chain.registered
                     books |= {book.hash: book for book in record.books}
                     payouts, signed = record.chain.payouts or payouts, max(signed, record.signed)
+                    floor = record.signed
                 case Signed(half, _):
                     states[state_struct_hash(half.state)] = half.state
                     books[half.state.book] = half.book
@@ -93,6 +96,7 @@ class Evidence:
             books,
             payouts,
             store.cursor(opened.deployment),
+            floor,
         )
 
     @property
@@ -119,7 +123,7 @@ class Outlook:
     book: Book | None
     """The registered state's book; None where nobody showed it to this store."""
     foreign: bool
-    """Whether the registered state is one that this store does not hold: the store is an old copy."""
+    """Whether the registered state is one that this store never held: the store is an old copy."""
     close: Agreed | None
     """An agreed CLOSE that the contract would pay now."""
     missing: tuple[Expiry, ...]

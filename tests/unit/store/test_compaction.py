@@ -12,17 +12,21 @@ from typing import Any
 
 import pytest
 
+from channels.chain.port import Block, ChannelPhase, Located, OnChain
 from channels.core import checkpoint
+from channels.core.facts import RegisteredSeen
 from channels.core.records import BookRecalled, Checkpoint, Opened, Record, Signed, StateAgreed, TurnMoved
 from channels.errors import AlreadySigned, InvariantBroken, StoreCorrupt, StoreError, StoreFailed
 from channels.model import ChannelId, Mark, Party, keccak
+from channels.runtime.dispute import Dispute
 from channels.runtime.dispute_steps import Evidence
 from channels.runtime.watcher import find_book
+from channels.seal import state_struct_hash
 from channels.store import SqliteStore, Store, rows, sqlite
 from channels.store.codec import decode_records, encode_record
 from channels.store.rows import entry_of
 from tests.keeper import Keeper, folded
-from tests.roles import CHANNEL, DEPLOYMENT, UNIT, book, half
+from tests.roles import CHANNEL, DEPLOYMENT, UNIT, book, half, state
 from tests.unit.store.crashes import Files, files_of, laid_out
 from tests.writer import OPENED, update
 
@@ -178,6 +182,31 @@ def test_evidence_and_books_are_found_in_a_compacted_journal(store: Store) -> No
         assert find_book(store, CHANNEL, 1, known.hash) == known
     keeper.keep(signed(90))
     assert Evidence.read(store, CHANNEL).half_signed == 90
+
+
+@pytest.mark.parametrize(("version", "foreign"), [(2, False), (5, False), (59, True), (61, True)])
+def test_an_old_state_that_a_checkpoint_let_go_of_does_not_make_the_store_an_old_copy(
+    store: Store, version: int, foreign: bool
+) -> None:
+    """`channels dispute` tells its owner to look for a newer copy only where there must be one."""
+    keeper = Keeper(store)
+    keeper.keep(OPENED)
+    keeper.update(range(4, 60, 2))
+    shown = state(version=version)
+
+    class Shown:
+        endpoint = "here"
+
+        def head(self) -> Block:
+            return Block(9, 0)
+
+        def facts(self, first: int, last: int) -> list[Located]:
+            return [Located(9, CHANNEL, RegisteredSeen(shown, 99))]
+
+    chain: Any = Shown()
+    dispute = Dispute(Evidence.read(store, CHANNEL), chain)
+    status = OnChain(ChannelPhase.DISPUTED, version, 99, state_struct_hash(shown), (0, 0), (0, 0))
+    assert dispute._registered(status) == (shown, dispute.evidence.books.get(shown.book), foreign)
 
 
 # ---------------------------------------------------------------------------------------------------------------
