@@ -21,6 +21,9 @@ be in it."""
 MAX_OUTSTANDING = 64
 """Half-signed states in a checkpoint at most: with more, the journal grows until they are superseded."""
 
+MAX_SETTLEMENTS = 2**14
+"""Settlement prices in a checkpoint at most, the expiries of many years: with more, the journal grows again."""
+
 _FIELDS = tuple(field.name for field in fields(Checkpoint))
 
 
@@ -28,7 +31,7 @@ def is_due(channel: Channel) -> bool:
     """Whether the journal has grown by enough for another checkpoint."""
     if channel.recorded < (2 * EVERY if channel.in_flight else EVERY):
         return False
-    return len(channel.outstanding) <= MAX_OUTSTANDING
+    return len(channel.outstanding) <= MAX_OUTSTANDING and len(channel.chain.settlements) <= MAX_SETTLEMENTS
 
 
 def checkpoint(channel: Channel) -> Checkpoint:
