@@ -105,7 +105,6 @@ class Checkpoint:
     closing: Agreed | None
     outstanding: tuple[Outstanding, ...]
     signed: int
-    """The floor of the sign-once guard: no version up to it is ever signed again."""
     turn: int
     chain: ChainView
     recalled: Book | None
@@ -113,6 +112,14 @@ class Checkpoint:
     top_up: TopUpDecided | None
     topped_up: int
     in_flight: tuple[int, ...]
+
+    @property
+    def floor(self) -> int:
+        """The floor of the sign-once guard: no version up to it is ever signed again.
+
+        A state that both signed counts as well: another copy of this journal may have signed it.
+        """
+        return max([self.signed, *(state.version for state, _ in self.states)])
 
     @property
     def states(self) -> tuple[tuple[State, Book], ...]:

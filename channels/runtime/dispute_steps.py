@@ -74,7 +74,7 @@ class Evidence:
                         states[state_struct_hash(record.chain.registered)] = record.chain.registered
                     books |= {book.hash: book for book in record.books}
                     payouts, signed = record.chain.payouts or payouts, max(signed, record.signed)
-                    floor = record.signed
+                    floor = record.floor
                 case Signed(half, _):
                     states[state_struct_hash(half.state)] = half.state
                     books[half.state.book] = half.book

@@ -192,7 +192,7 @@ def encode_record(channel: ChannelId, record: Record) -> Entry:
     if len(body) > (MAX_CHECKPOINT if isinstance(record, Checkpoint) else MAX_RECORD):
         raise InvariantBroken("every record reads back", f"{type(record).__name__} of {len(body)} bytes")
     if isinstance(record, Checkpoint):
-        return Entry(CHECKPOINT, record.signed, None, body)
+        return Entry(CHECKPOINT, record.floor, None, body)
     if not states:
         return Entry(_NUMBER[type(record)], None, None, body)
     return Entry(_NUMBER[type(record)], states[0].version, state_struct_hash(states[0]), body)

@@ -189,7 +189,8 @@ def test_a_store_is_a_list_of_records_in_which_no_version_has_two_digests(kind: 
 @given(record=checkpoints)
 def test_a_checkpoint_is_read_back_as_it_was_appended(record: Checkpoint) -> None:
     body = encode_record(CHANNEL, record)
-    assert (body.version, body.digest) == (record.signed, None)
+    assert (body.version, body.digest) == (record.floor, None)
+    assert record.floor >= max([record.signed, *(state.version for state, _ in record.states)])
     assert decode_record("here", body) == record
 
 

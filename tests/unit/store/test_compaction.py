@@ -14,19 +14,19 @@ import pytest
 
 from channels.chain.port import Block, ChannelPhase, Located, OnChain
 from channels.core import checkpoint
-from channels.core.facts import RegisteredSeen
-from channels.core.records import BookRecalled, Checkpoint, Opened, Record, Signed, StateAgreed, TurnMoved
+from channels.core.facts import ClosedSeen, RegisteredSeen
+from channels.core.records import BookRecalled, ChainSaid, Checkpoint, Opened, Record, Signed, StateAgreed, TurnMoved
 from channels.errors import AlreadySigned, InvariantBroken, StoreCorrupt, StoreError, StoreFailed
-from channels.model import ChannelId, Mark, Party, keccak
+from channels.model import ChannelId, Intent, Mark, Party, keccak
 from channels.runtime.dispute import Dispute
 from channels.runtime.dispute_steps import Evidence
 from channels.runtime.watcher import find_book
 from channels.seal import state_struct_hash
 from channels.store import SqliteStore, Store, rows, sqlite
-from channels.store.codec import decode_records, encode_record
+from channels.store.codec import FIRST_LINK, Entry, decode_records, encode_record
 from channels.store.rows import entry_of
 from tests.keeper import Keeper, folded
-from tests.roles import CHANNEL, DEPLOYMENT, UNIT, book, half, state
+from tests.roles import CHANNEL, DEPLOYMENT, UNIT, agreed, book, half, state
 from tests.unit.store.crashes import Files, files_of, laid_out
 from tests.writer import OPENED, update
 
@@ -116,12 +116,13 @@ def test_a_checkpoint_that_forgets_a_signature_is_refused(store: Store) -> None:
     keeper.update(range(1, 30))
     assert keeper.channel is not None
     right, before = checkpoint.checkpoint(keeper.channel), store.records(CHANNEL)
-    for wrong in (replace(right, signed=28), replace(right, signed=0)):
+    for wrong in (replace(right, signed=28, agreed=None), replace(right, signed=0, agreed=None)):
         with pytest.raises(InvariantBroken, match="forgets no signature"):
             store.append(CHANNEL, [wrong])
     with pytest.raises(InvariantBroken, match="forgets no signature"):
         store.append(CHANNEL, [signed(31), replace(right, signed=30)])
     assert store.records(CHANNEL) == before
+    assert replace(right, signed=0).floor == 29, "the agreed state is signed, too"
     store.append(CHANNEL, [replace(right, signed=40)])
     with pytest.raises(InvariantBroken, match="forgets no signature"):
         store.append(CHANNEL, [replace(right, signed=39)])
@@ -182,6 +183,54 @@ def test_evidence_and_books_are_found_in_a_compacted_journal(store: Store) -> No
         assert find_book(store, CHANNEL, 1, known.hash) == known
     keeper.keep(signed(90))
     assert Evidence.read(store, CHANNEL).half_signed == 90
+
+
+def test_evidence_that_only_a_checkpoint_holds_is_evidence(store: Store) -> None:
+    """The last agreed state, a CLOSE above it and what the chain registered, long ago."""
+    close = agreed(version=7, intent=Intent.CLOSE, valid_until=99)
+    keeper = Keeper(store)
+    keeper.keep(OPENED)
+    keeper.update(range(1, 6))
+    keeper.keep(StateAgreed(close, (Mark(),)), ChainSaid(RegisteredSeen(state(version=3), 99)), signed(9))
+    for turn in range(1, 60):
+        keeper.keep(TurnMoved(turn))
+    assert not any(isinstance(record, Signed | StateAgreed | ChainSaid) for record in store.records(CHANNEL))
+    evidence = Evidence.read(store, CHANNEL)
+    assert evidence.agreed == agreed(version=5)
+    assert evidence.closing == close
+    assert evidence.half_signed == evidence.floor == 9
+    assert {held.version for held in evidence.states.values()} == {3, 5, 7, 9}
+    keeper.keep(ChainSaid(ClosedSeen((1, 2))))
+    for turn in range(60, 99):
+        keeper.keep(TurnMoved(turn))
+    assert Evidence.read(store, CHANNEL).payouts == (1, 2)
+
+
+def test_a_registered_reopen_is_what_a_checkpoint_has_agreed(store: Store) -> None:
+    reopen = agreed(book(), version=7, intent=Intent.REOPEN, valid_until=99)
+    keeper = Keeper(store)
+    keeper.keep(OPENED)
+    keeper.update(range(1, 6))
+    keeper.keep(StateAgreed(reopen, (Mark(),)), ChainSaid(RegisteredSeen(reopen.state, 0)))
+    for turn in range(1, 60):
+        keeper.keep(TurnMoved(turn))
+    assert Evidence.read(store, CHANNEL).agreed == reopen
+
+
+def test_a_checkpoint_that_does_not_name_the_link_before_it_is_found() -> None:
+    records = [OPENED, *(record for version in range(1, 4) for record in update(version))]
+    right = encode_record(CHANNEL, checkpoint.checkpoint(folded(records)))
+    rows, link = list[tuple[Entry, bytes]](), FIRST_LINK
+    for record in records:
+        entry = encode_record(CHANNEL, record)
+        link = entry.link(link)
+        rows.append((entry, link))
+    named, wrong = replace(right, digest=link), replace(right, digest=bytes(32))
+    assert len(decode_records("here", [*rows, (named, named.link(link))])) == len(rows) + 1
+    with pytest.raises(StoreCorrupt):
+        decode_records("here", [*rows, (wrong, wrong.link(link))])
+    with pytest.raises(StoreCorrupt):
+        decode_records("here", [rows[0], rows[1], (named, named.link(link))])
 
 
 @pytest.mark.parametrize(("version", "foreign"), [(2, False), (5, False), (59, True), (61, True)])
