@@ -14,7 +14,7 @@ import trio
 
 from channels.chain.port import Block, ChannelPhase, OnChain
 from channels.chain.source import AuditedCode
-from channels.core import events as e, facts as f
+from channels.core import checkpoint, events as e, facts as f
 from channels.core.notices import Updated
 from channels.errors import ChannelError
 from channels.model import ZERO32, ChannelId, Deployment, Party, Terms, keccak
@@ -78,7 +78,8 @@ async def print_what_is_agreed(channel: LiveChannel) -> None:
 
 
 async def main(store: Path, port: int) -> None:
-    """Propose marks, one after the other, until killed."""
+    """Propose marks, one after the other, until killed. The journal compacts every few updates, to be killed there."""
+    checkpoint.EVERY = 8
     journal = SqliteStore.open(store)
     chain: Any = QuietChain()
     async with (

@@ -7,6 +7,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from channels.core import facts, records
+from channels.core.channel import ChainView, Outstanding
+from channels.core.margin_calls import MarginCall
 from channels.model import (
     EMPTY_BOOK,
     Acknowledge,
@@ -153,5 +155,33 @@ journal_records: st.SearchStrategy[Any] = st.one_of(
     st.builds(records.ChainSaid, chain_facts),
     st.builds(records.BookRecalled, books()),
     st.builds(records.SigningFrozen, words64),
+)
+margin_calls = st.builds(MarginCall, words64, words64)
+chain_views = st.builds(
+    ChainView,
+    deposits=st.tuples(amounts, amounts),
+    paid=st.tuples(amounts, amounts),
+    registered=st.none() | states(),
+    deadline=words64,
+    settlements=st.lists(st.builds(facts.SettlementSeen, names, words64, st.integers(0, 2**96)), max_size=3).map(tuple),
+    payouts=st.none() | st.tuples(amounts, amounts),
+    calls=st.tuples(margin_calls, margin_calls),
+    margin_place=st.just((-1, -1)) | st.tuples(words64, words64),
+    liquidated=st.none() | st.builds(facts.LiquidatedSeen, parties, balances, amounts, words64, words64),
+)
+checkpoints = st.builds(
+    records.Checkpoint,
+    accepted=st.booleans(),
+    agreed=st.none() | agreed_states,
+    closing=st.none() | agreed_states,
+    outstanding=st.lists(st.builds(Outstanding, half_signed, batches, words64), max_size=3).map(tuple),
+    signed=words64,
+    turn=words64,
+    chain=chain_views,
+    recalled=st.none() | books(max_legs=4),
+    frozen=words64,
+    top_up=st.none() | st.builds(records.TopUpDecided, amounts, amounts),
+    topped_up=amounts,
+    in_flight=st.lists(words64, max_size=3).map(tuple),
 )
 deployments = st.builds(Deployment, st.integers(1, 2**64 - 1), st.binary(min_size=20, max_size=20).map(Address))

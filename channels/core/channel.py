@@ -169,6 +169,8 @@ class Channel:
     """The agreed version at which we called the peer for collateral on this connection."""
     call_judged: int = 0
     """The agreed version at which a collateral call of the peer's was judged: further ones there are not."""
+    recorded: int = field(default=0, compare=False)
+    """How many records the journal holds since the channel opened or its last checkpoint."""
     margin_engine: MarginEngine = field(default=EXACT, compare=False, repr=False)
     """Who computes the margin; all of them give the same integers."""
 

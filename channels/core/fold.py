@@ -16,6 +16,7 @@ from ..risk.policy import MarginPolicy
 from . import records as r
 from .apply import apply
 from .channel import ChainView, Channel, MarkPolicy, Outstanding, changed
+from .checkpoint import adopt
 from .facts import (
     CalledSeen,
     ChainFact,
@@ -98,9 +99,13 @@ def evolve(
             mark_policy,
             initiated=record.initiated,
             accepted=not record.initiated,
+            recorded=1,
         )
     if channel is None:
         raise InvariantBroken("a journal starts with Opened", f"it starts with {type(record).__name__}")
+    if isinstance(record, r.Checkpoint):
+        return adopt(channel, record)
+    channel = changed(channel, recorded=channel.recorded + 1)
     match record:
         case r.TermsAccepted():
             return replace(channel, accepted=True)

@@ -16,6 +16,7 @@ from ..risk.policy import MarginPolicy
 from ..wire import messages as m
 from . import collateral, confirmations, events as e, notices as n, records as r, resumption, updates
 from .channel import Channel, MarkPolicy
+from .checkpoint import checkpoint, is_due
 from .commands import Notify, Persist, Send
 from .fold import evolve, replay
 from .invariants import check
@@ -59,7 +60,14 @@ def step(channel: Channel, event: e.Event) -> Step:
         raise InvariantBroken("transitions follow the table", detail)
     check(channel, result.channel)
     told = tuple(Notify(notice) for notice in crossings(channel, result.channel))
-    return replace(result, commands=result.commands + told) if told else result
+    result = replace(result, commands=result.commands + told) if told else result
+    return _checkpointed(result) if is_due(result.channel) else result
+
+
+def _checkpointed(step: Step) -> Step:
+    """Checkpoint the journal behind everything else: nothing that is said waits for it."""
+    record = checkpoint(step.channel)
+    return Step(evolve(step.channel, record), (*step.commands, Persist(record)))
 
 
 _HANDLERS: dict[type[e.Event], Callable[[Channel, Any], Step]] = {

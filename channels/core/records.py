@@ -7,9 +7,13 @@ the same fold to the same records that it hands to the store, so replaying the j
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..model import Agreed, Book, Deployment, HalfSigned, Operation, Party, Terms
+from ..model import Agreed, Book, Deployment, HalfSigned, Operation, Party, State, Terms
 from .facts import ChainFact
+
+if TYPE_CHECKING:
+    from .channel import ChainView, Outstanding
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,49 @@ class TopUpDecided:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The channel's whole durable part at this place, so that records between `Opened` and it may go.
+
+    Every field is the channel's of the same name; the chain's clock in `chain` is 0, since no record holds it.
+    """
+
+    accepted: bool
+    agreed: Agreed | None
+    closing: Agreed | None
+    outstanding: tuple[Outstanding, ...]
+    signed: int
+    turn: int
+    chain: ChainView
+    recalled: Book | None
+    frozen: int
+    top_up: TopUpDecided | None
+    topped_up: int
+    in_flight: tuple[int, ...]
+
+    @property
+    def floor(self) -> int:
+        """The floor of the sign-once guard: no version up to it is ever signed again.
+
+        A state that both signed counts as well: another copy of this journal may have signed it.
+        """
+        return max([self.signed, *(state.version for state, _ in self.states)])
+
+    @property
+    def states(self) -> tuple[tuple[State, Book], ...]:
+        """The states with our signature in it, and their books: half-signed ones first."""
+        agreed = (made for made in (self.agreed, self.closing) if made)
+        return (
+            *((out.half.state, out.half.book) for out in self.outstanding),
+            *((made.state, made.book) for made in agreed),
+        )
+
+    @property
+    def books(self) -> tuple[Book, ...]:
+        """Every book in it."""
+        return (*(book for _, book in self.states), *((self.recalled,) if self.recalled else ()))
+
+
 Record = (
     Opened
     | TermsAccepted
@@ -100,4 +147,5 @@ Record = (
     | BookRecalled
     | SigningFrozen
     | TopUpDecided
+    | Checkpoint
 )

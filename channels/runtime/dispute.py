@@ -167,7 +167,7 @@ class Dispute:
     # Looking
 
     def _registered(self, status: OnChain) -> tuple[State | None, Book | None, bool]:
-        """Return the registered state, its book if it is known, and whether the state is new to the store."""
+        """Return the registered state, its book if it is known, and whether the store should hold it and does not."""
         if not status.version:
             return None, EMPTY_BOOK, False
         books = self.evidence.books
@@ -180,7 +180,7 @@ class Dispute:
         if shown is None:
             detail = f"it shows no log of version {status.version} since block {self.evidence.cursor}"
             raise RpcUnavailable(self.chain.endpoint, detail)
-        return shown, books.get(shown.book), True
+        return shown, books.get(shown.book), shown.version > self.evidence.floor
 
     def _scan(self) -> None:
         """Read the logs that the store has not seen: what others registered, and what the close paid."""

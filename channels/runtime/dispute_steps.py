@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..chain.port import Call, ChainCalls, ChannelPhase, OnChain
 from ..core.facts import ClosedSeen, RegisteredSeen
-from ..core.records import ChainSaid, Opened, Signed, StateAgreed
+from ..core.records import ChainSaid, Checkpoint, Opened, Signed, StateAgreed
 from ..errors import StoreCorrupt
 from ..model import EMPTY_BOOK, ZERO32, Address, Agreed, Book, ChannelId, Deployment, Intent, Party, State, Terms
 from ..seal import state_struct_hash
@@ -43,6 +43,8 @@ class Evidence:
     payouts: tuple[int, int] | None
     cursor: int
     """The last block whose facts the journal holds."""
+    floor: int = 0
+    """The highest version signed before the last checkpoint: a state up to it may have left the journal by rights."""
 
     @classmethod
     def read(cls, store: Store, channel: ChannelId) -> Evidence:
@@ -54,15 +56,25 @@ class Evidence:
         states: dict[bytes, State] = {}
         books = {ZERO32: EMPTY_BOOK}
         agreed: dict[Intent, Agreed] = {}
-        payouts, signed = None, 0
+        payouts, signed, floor = None, 0, 0
         for record in records:
             match record:
                 case StateAgreed(made, _):
-                    held = agreed.get(made.state.intent)
-                    if held is None or made.version > held.version:
-                        agreed[made.state.intent] = made
+                    _take(agreed, made, made.state.intent)
                     states[state_struct_hash(made.state)] = made.state
                     books[made.state.book] = made.book
+                case Checkpoint():
+                    if record.agreed is not None:
+                        # A REOPEN that is registered operates; those before it are not in the journal any more.
+                        _take(agreed, record.agreed, Intent.OPERATE)
+                    if record.closing is not None:
+                        _take(agreed, record.closing, record.closing.state.intent)
+                    states |= {state_struct_hash(state): state for state, _ in record.states}
+                    if record.chain.registered is not None:
+                        states[state_struct_hash(record.chain.registered)] = record.chain.registered
+                    books |= {book.hash: book for book in record.books}
+                    payouts, signed = record.chain.payouts or payouts, max(signed, record.signed)
+                    floor = record.floor
                 case Signed(half, _):
                     states[state_struct_hash(half.state)] = half.state
                     books[half.state.book] = half.book
@@ -84,12 +96,20 @@ class Evidence:
             books,
             payouts,
             store.cursor(opened.deployment),
+            floor,
         )
 
     @property
     def owner(self) -> Address:
         """Who is paid for our side."""
         return self.terms.owners[self.me]
+
+
+def _take(agreed: dict[Intent, Agreed], made: Agreed, intent: Intent) -> None:
+    """Keep the newest agreed state of each intent."""
+    held = agreed.get(intent)
+    if held is None or made.version > held.version:
+        agreed[intent] = made
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +123,7 @@ class Outlook:
     book: Book | None
     """The registered state's book; None where nobody showed it to this store."""
     foreign: bool
-    """Whether the registered state is one that this store does not hold: the store is an old copy."""
+    """Whether the registered state is one that this store never held: the store is an old copy."""
     close: Agreed | None
     """An agreed CLOSE that the contract would pay now."""
     missing: tuple[Expiry, ...]

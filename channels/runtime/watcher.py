@@ -11,7 +11,7 @@ from ..chain.port import Block, Call, OnChain
 from ..core import events as e, margin_duties as d, views
 from ..core.facts import DepositSeen, RegisteredSeen, SettlementSeen
 from ..core.phases import Phase
-from ..core.records import Signed, StateAgreed
+from ..core.records import Checkpoint, Signed, StateAgreed
 from ..errors import ChainError, InsufficientFunds, RuleViolation, TransactionPending, TransactionReverted
 from ..model import Book, ChannelId, Operation, Party, State
 from ..session import Seat
@@ -26,14 +26,18 @@ MAX_PATIENCE = 30.0
 """Longest wait, in seconds, before a peer that refused a fact is asked again."""
 
 
-def find_book(store: Store, channel: ChannelId, book_hash: bytes) -> Book | None:
-    """Return the book with this hash from a channel's journal, or None. Blocking."""
-    for record in store.records(channel):
+def find_book(store: Store, channel: ChannelId, version: int, book_hash: bytes) -> Book | None:
+    """Return the book with this hash from a channel's journal, or of this version from its archive. Blocking."""
+    for record in (*store.records(channel), *store.archived(channel, version)):
         match record:
             case Signed(half, _) if half.book.hash == book_hash:
                 return half.book
             case StateAgreed(agreed, _) if agreed.book.hash == book_hash:
                 return agreed.book
+            case Checkpoint():
+                for book in record.books:
+                    if book.hash == book_hash:
+                        return book
     return None
 
 
@@ -116,13 +120,13 @@ class Watcher:
             node.act(seat, e.RegistrationConfirmed(RegisteredSeen(None, status.deadline)))
 
     async def _recall_book(self, seat: Seat) -> None:
-        """Look up the book of an old state that was registered: the journal holds every one we ever signed."""
+        """Look up the book of an old state that was registered: a checkpoint may have let go of it."""
         channel = seat.channel
         state = views.missing_book(channel)
         if state is None or state == self._sought.get(channel.id):
             return
         self._sought[channel.id] = state
-        book = await trio.to_thread.run_sync(find_book, self._node.store, channel.id, state.book)
+        book = await trio.to_thread.run_sync(find_book, self._node.store, channel.id, state.version, state.book)
         if book is not None:
             self._node.act(seat, e.BookFound(book))
         else:

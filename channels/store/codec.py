@@ -7,9 +7,11 @@ strict when they pack as when they unpack, so that nothing has to be read back f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from ..core.channel import ChainView, Outstanding
 from ..core.facts import (
     CalledSeen,
     ClosedSeen,
@@ -21,9 +23,11 @@ from ..core.facts import (
     ReleasedSeen,
     SettlementSeen,
 )
+from ..core.margin_calls import MarginCall
 from ..core.records import (
     BookRecalled,
     ChainSaid,
+    Checkpoint,
     Opened,
     ProposalsKilled,
     Record,
@@ -45,11 +49,17 @@ from ..wire.messages import MAX_WINDOW_OPERATIONS
 MAX_RECORD = 2**20
 """Bytes of the largest record: 64 trades of 64 legs, each with the marks of a full book, take two thirds of it."""
 
+MAX_CHECKPOINT = 2**24
+"""Bytes of the largest checkpoint: 64 half-signed states of 16 trades each, and every price of some years."""
+
 MAX_BLOCK = 2**63 - 1
 """The largest integer of an SQLite column, and no chain's block number."""
 
 SIGNED = 3
 """The record number of `Signed`; the schema's sign-once index names it."""
+
+CHECKPOINT = 20
+"""The record number of `Checkpoint`; the schema's guards name it."""
 
 _SPOT = s.struct(SpotMark, underlying=s.UNDERLYING, spot=s.AMOUNT)
 _EXPIRY = s.struct(ExpiryMark, underlying=s.UNDERLYING, expiry=s.NUMBER, ratio=s.AMOUNT, discount=s.AMOUNT)
@@ -68,18 +78,55 @@ _OPERATIONS = s.sequence(_OPERATION, 0, s.MAX_OPERATIONS)
 _ALL_OPERATIONS = s.sequence(_OPERATION, 0, MAX_WINDOW_OPERATIONS)
 _HALF = s.struct(HalfSigned, state=s.STATE, book=s.BOOK, party=s.PARTY, signature=s.SIGNATURE)
 _PLACE = {"block": s.NUMBER, "index": s.NUMBER}
+_SETTLEMENT = s.struct(SettlementSeen, underlying=s.UNDERLYING, expiry=s.NUMBER, price=s.AMOUNT)
+_LIQUIDATED = s.struct(LiquidatedSeen, party=s.PARTY, value0=s.AMOUNT, charge=s.AMOUNT, **_PLACE)
 _FACT = s.union(
     [
         (1, DepositSeen, s.struct(DepositSeen, party=s.PARTY, total=s.AMOUNT)),
         (2, PaymentSeen, s.struct(PaymentSeen, party=s.PARTY, total=s.AMOUNT)),
         (3, RegisteredSeen, s.struct(RegisteredSeen, state=s.optional(s.STATE), deadline=s.NUMBER)),
-        (4, SettlementSeen, s.struct(SettlementSeen, underlying=s.UNDERLYING, expiry=s.NUMBER, price=s.AMOUNT)),
+        (4, SettlementSeen, _SETTLEMENT),
         (5, ClosedSeen, s.struct(ClosedSeen, payouts=s.PAIR)),
         (6, CalledSeen, s.struct(CalledSeen, party=s.PARTY, deadline=s.NUMBER, **_PLACE)),
         (7, CuredSeen, s.struct(CuredSeen, party=s.PARTY, **_PLACE)),
-        (8, LiquidatedSeen, s.struct(LiquidatedSeen, party=s.PARTY, value0=s.AMOUNT, charge=s.AMOUNT, **_PLACE)),
+        (8, LiquidatedSeen, _LIQUIDATED),
         (9, ReleasedSeen, s.struct(ReleasedSeen, party=s.PARTY, amount=s.AMOUNT, **_PLACE)),
     ]
+)
+_TOP_UP = s.struct(TopUpDecided, amount=s.AMOUNT, total=s.AMOUNT)
+
+
+def _no_clock(value: Any) -> int:
+    return 0 if type(value) is int and value == 0 else s.refuse("no record holds the chain's clock")
+
+
+_CHAIN = s.struct(
+    ChainView,
+    deposits=s.PAIR,
+    paid=s.PAIR,
+    registered=s.optional(s.STATE),
+    deadline=s.NUMBER,
+    settlements=s.sequence(_SETTLEMENT, 0, 2**20),
+    payouts=s.optional(s.PAIR),
+    time=s.Codec(_no_clock, _no_clock),
+    calls=s.sequence(s.struct(MarginCall, deadline=s.NUMBER, version=s.NUMBER), 2, 2),
+    margin_place=s.PAIR,
+    liquidated=s.optional(_LIQUIDATED),
+)
+_CHECKPOINT = s.struct(
+    Checkpoint,
+    accepted=s.FLAG,
+    agreed=s.optional(AGREED),
+    closing=s.optional(AGREED),
+    outstanding=s.sequence(s.struct(Outstanding, half=_HALF, operations=_OPERATIONS, base=s.NUMBER), 0, 2**10),
+    signed=s.NUMBER,
+    turn=s.NUMBER,
+    chain=_CHAIN,
+    recalled=s.optional(s.BOOK),
+    frozen=s.NUMBER,
+    top_up=s.optional(_TOP_UP),
+    topped_up=s.AMOUNT,
+    in_flight=s.sequence(s.NUMBER, 0, 2**10),
 )
 _RECORDS: list[tuple[int, type, s.Codec]] = [
     (1, Opened, s.struct(Opened, deployment=s.DEPLOYMENT, terms=s.TERMS, me=s.PARTY, initiated=s.FLAG)),
@@ -90,8 +137,9 @@ _RECORDS: list[tuple[int, type, s.Codec]] = [
     (6, ChainSaid, s.struct(ChainSaid, fact=_FACT)),
     (7, SigningFrozen, s.struct(SigningFrozen, theirs=s.NUMBER)),
     (8, BookRecalled, s.struct(BookRecalled, book=s.BOOK)),
-    (9, TopUpDecided, s.struct(TopUpDecided, amount=s.AMOUNT, total=s.AMOUNT)),
+    (9, TopUpDecided, _TOP_UP),
     (10, ProposalsKilled, s.struct(ProposalsKilled, version=s.NUMBER)),
+    (CHECKPOINT, Checkpoint, _CHECKPOINT),
 ]
 RECORD = s.union(_RECORDS)
 _NUMBER = {kind: number for number, kind, _ in _RECORDS}
@@ -100,6 +148,9 @@ _NUMBER = {kind: number for number, kind, _ in _RECORDS}
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A record as the journal keeps it; `version` and `digest` are None where the record holds no state.
+
+    A checkpoint's version is the floor below which nothing is signed any more, and its digest the link of the entry
+    before it, which the store puts in: so the chain of links can be followed from there when that entry is gone.
 
     The digest is the state's struct hash. It names the channel id, and that id hashes chain, adjudicator and terms, so
     for one channel it is one-to-one with the EIP-712 digest that is signed, and needs no look-up of the deployment.
@@ -129,38 +180,48 @@ FIRST_LINK = ZERO32
 
 def encode_record(channel: ChannelId, record: Record) -> Entry:
     """Return the journal entry of a record; InvariantBroken if it would not read back, or is another channel's."""
-    state = _state_of(record)
-    if state is not None and state.channel != channel:
-        raise InvariantBroken("a journal holds its own channel", f"a state of {state.channel.hex()} in {channel.hex()}")
+    states = _states_of(record)
+    for state in states:
+        if state.channel != channel:
+            foreign = f"a state of {state.channel.hex()} in {channel.hex()}"
+            raise InvariantBroken("a journal holds its own channel", foreign)
     try:
         body = pack_with(RECORD, record)
     except (RuleViolation, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as broken:
         raise InvariantBroken("every record reads back", f"{type(record).__name__}: {broken}") from broken
-    if len(body) > MAX_RECORD:
+    if len(body) > (MAX_CHECKPOINT if isinstance(record, Checkpoint) else MAX_RECORD):
         raise InvariantBroken("every record reads back", f"{type(record).__name__} of {len(body)} bytes")
-    if state is None:
+    if isinstance(record, Checkpoint):
+        return Entry(CHECKPOINT, record.floor, None, body)
+    if not states:
         return Entry(_NUMBER[type(record)], None, None, body)
-    return Entry(_NUMBER[type(record)], state.version, state_struct_hash(state), body)
+    return Entry(_NUMBER[type(record)], states[0].version, state_struct_hash(states[0]), body)
 
 
 def decode_records(path: str, entries: Iterable[tuple[Entry, bytes]]) -> list[Record]:
-    """Return the records of a channel's entries with their links, in order; StoreCorrupt at the first damaged one."""
+    """Return the records of a channel's entries with their links, in order; StoreCorrupt at the first damaged one.
+
+    Only a checkpoint directly behind the first entry may follow something that is not there any more.
+    """
     records: list[Record] = []
     link = FIRST_LINK
     try:
         for entry, found in entries:
-            link = entry.link(link)
-            if link != found:
+            before = link if entry.kind != CHECKPOINT or len(records) != 1 else entry.digest or FIRST_LINK
+            link = entry.link(before)
+            if link != found or (entry.kind == CHECKPOINT and entry.digest != before):
                 raise StoreCorrupt(path, f"record {len(records) + 1} of a channel is not the one that was written")
-            records.append(_decode(path, entry))
+            records.append(decode_record(path, entry))
     except (TypeError, ValueError, OverflowError) as broken:  # a damaged column holds another type or range
         raise StoreCorrupt(path, f"record {len(records) + 1} of a channel is not one: {broken}") from broken
     return records
 
 
-def _decode(path: str, entry: Entry) -> Record:
+def decode_record(path: str, entry: Entry) -> Record:
+    """Return the record of one entry; StoreCorrupt if it is none."""
     try:
-        record: Record = unpack_with(RECORD, entry.body, MAX_RECORD)
+        limit = MAX_CHECKPOINT if entry.kind == CHECKPOINT else MAX_RECORD
+        record: Record = unpack_with(RECORD, entry.body, limit)
         if _NUMBER[type(record)] != entry.kind:
             raise MalformedMessage(f"a record of kind {_NUMBER[type(record)]} is filed as {entry.kind}")
     except RuleViolation as broken:
@@ -168,7 +229,33 @@ def _decode(path: str, entry: Entry) -> Record:
     return record
 
 
-def _state_of(record: Record) -> State | None:
-    if isinstance(record, Signed):
-        return record.half.state
-    return record.agreed.state if isinstance(record, StateAgreed) else None
+def check_floor(version: int, signed: int, *, is_first: bool) -> None:
+    """Raise InvariantBroken for a checkpoint that begins a journal, or forgets a signature.
+
+    `signed` is the highest version that has one.
+    """
+    if is_first:
+        raise InvariantBroken("a journal starts with Opened", "it starts with a checkpoint")
+    if version < signed:
+        raise InvariantBroken("a checkpoint forgets no signature", f"version {signed} is signed, it says {version}")
+
+
+def signed_in(path: str, entry: Entry) -> Mapping[int, bytes]:
+    """Return the digests of the states with our signature that a checkpoint holds, by version."""
+    record = decode_record(path, entry)
+    if not isinstance(record, Checkpoint):
+        raise StoreCorrupt(path, "a checkpoint is none")
+    return {state.version: state_struct_hash(state) for state in _states_of(record)}
+
+
+def _states_of(record: Record) -> tuple[State, ...]:
+    """The states with our signature in a record."""
+    match record:
+        case Signed(half, _):
+            return (half.state,)
+        case StateAgreed(agreed, _):
+            return (agreed.state,)
+        case Checkpoint():
+            return tuple(state for state, _ in record.states)
+        case _:
+            return ()

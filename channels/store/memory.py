@@ -4,13 +4,55 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from itertools import accumulate, islice
 
 from ..core.records import Record
 from ..errors import AlreadySigned, StoreFailed
 from ..model import ChannelId, Deployment
 from ..model.identity import checked_range
-from .codec import FIRST_LINK, MAX_BLOCK, SIGNED, Entry, decode_records, encode_record
+from .codec import CHECKPOINT, MAX_BLOCK, SIGNED, Entry, check_floor, decode_record, encode_record, signed_in
+
+
+class Journal:
+    """One channel's entries, and what is known to be signed."""
+
+    def __init__(self, entries: Sequence[Entry] = ()) -> None:
+        self.entries: list[Entry] = []
+        self.signed: dict[int, bytes] = {}
+        self.floor = 0
+        self.extend(entries)
+
+    def unknown(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the entries without signatures that are known; AlreadySigned for a second one of a version."""
+        signed, floor = dict[int, bytes](), self.floor
+        unknown: list[Entry] = []
+        for entry in entries:
+            version, digest = entry.version or 0, entry.digest or b""
+            if entry.kind == SIGNED:
+                known = signed.get(version) or self.signed.get(version)
+                if known != digest and (known or version <= floor):
+                    raise AlreadySigned(version)
+                if known:
+                    continue
+                signed[version] = digest
+            elif entry.kind == CHECKPOINT:
+                check_floor(version, max([floor, *self.signed, *signed]), is_first=not self.entries and not unknown)
+                floor = version
+                signed = {**signed, **signed_in(":memory:", entry)}
+            unknown.append(entry)
+        return unknown
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Add entries, and drop what the last checkpoint but one replaces."""
+        self.entries.extend(entries)
+        self.signed.update((e.version or 0, e.digest or b"") for e in entries if e.kind == SIGNED)
+        if any(entry.kind == CHECKPOINT for entry in entries):
+            checkpoints = [at for at, entry in enumerate(self.entries) if entry.kind == CHECKPOINT]
+            last = self.entries[checkpoints[-1]]
+            if len(checkpoints) > 1:
+                self.entries[1 : checkpoints[-2]] = []
+            self.floor = last.version or 0
+            held = {e.version or 0: e.digest or b"" for e in self.entries if e.kind == SIGNED}
+            self.signed = {**signed_in(":memory:", last), **held}
 
 
 class MemoryStore:
@@ -18,8 +60,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._journal: dict[ChannelId, list[Entry]] = {}
-        self._signed: dict[ChannelId, dict[int | None, bytes | None]] = {}
+        self._journal: dict[ChannelId, Journal] = {}
         self._cursors: dict[Deployment, int] = {}
         self._closed = False
 
@@ -38,28 +79,13 @@ class MemoryStore:
         }
         with self._guard:
             self._require_open()
-            fresh = {channel: self._unknown(channel, entries) for channel, entries in encoded.items()}
+            fresh = {channel: self._of(channel).unknown(entries) for channel, entries in encoded.items()}
             for channel, entries in fresh.items():
                 if entries:
-                    self._journal.setdefault(channel, []).extend(entries)
-                    signed = self._signed.setdefault(channel, {})
-                    signed.update((entry.version, entry.digest) for entry in entries if entry.kind == SIGNED)
+                    self._journal.setdefault(channel, Journal()).extend(entries)
 
-    def _unknown(self, channel: ChannelId, entries: Sequence[Entry]) -> list[Entry]:
-        """Return the entries without signatures that are known; AlreadySigned for a second one of a version."""
-        signed = self._signed.get(channel, {})
-        found: dict[int | None, bytes | None] = {}
-        unknown = []
-        for entry in entries:
-            if entry.kind == SIGNED:
-                known = signed.get(entry.version, found.get(entry.version))
-                if known is not None and known != entry.digest:
-                    raise AlreadySigned(entry.version or 0)
-                if known is not None:
-                    continue
-                found[entry.version] = entry.digest
-            unknown.append(entry)
-        return unknown
+    def _of(self, channel: ChannelId) -> Journal:
+        return self._journal.get(channel) or Journal()
 
     def channels(self) -> list[ChannelId]:
         """Return the channels known, oldest first."""
@@ -71,9 +97,12 @@ class MemoryStore:
         """Return a channel's records in the order of appending; none for a channel that is not known."""
         with self._guard:
             self._require_open()
-            entries = list(self._journal.get(channel, ()))
-        links = accumulate(entries, lambda link, entry: entry.link(link), initial=FIRST_LINK)
-        return decode_records(self.path, zip(entries, islice(links, 1, None), strict=True))
+            entries = list(self._of(channel).entries)
+        return [decode_record(self.path, entry) for entry in entries]
+
+    def archived(self, channel: ChannelId, version: int) -> list[Record]:
+        """Return nothing: memory keeps no archive."""
+        return []
 
     def cursor(self, deployment: Deployment) -> int:
         """Return the last block whose facts are journalled for this adjudicator; 0 at first."""

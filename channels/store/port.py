@@ -25,7 +25,9 @@ class Store(Protocol):
         """Append all records of all channels or none; they are durable when this returns, for one price.
 
         Appending again a `Signed` whose version and digest the journal holds is allowed and changes nothing (a crash
-        may repeat it); another digest under that version raises AlreadySigned and nothing of the call is kept.
+        may repeat it); another digest under that version, or a version that is not held and not above the last
+        checkpoint's floor, raises AlreadySigned and nothing of the call is kept. A `Checkpoint` with a floor below a
+        signature raises InvariantBroken.
         Raises StoreFailed when the disk refuses.
         """
         ...
@@ -35,7 +37,14 @@ class Store(Protocol):
         ...
 
     def records(self, channel: ChannelId) -> list[Record]:
-        """Return a channel's records in the order of appending; StoreCorrupt if one does not decode."""
+        """Return a channel's records in the order of appending; StoreCorrupt if one does not decode.
+
+        The first one is always there. What lies between it and the last `Checkpoint` but one is superseded, and gone.
+        """
+        ...
+
+    def archived(self, channel: ChannelId, version: int) -> list[Record]:
+        """Return the records about one version that were archived when they left the journal; none without archive."""
         ...
 
     def cursor(self, deployment: Deployment) -> int:

@@ -1,4 +1,5 @@
--- The store's schema. What must never happen is refused here, so that no other writer of this file can do it either.
+-- The store's schema as the first release made it; migrations.py leads on from here. What must never happen is refused
+-- here, so that no other writer of this file can do it either.
 -- The texts of an existing version never change: an open compares them with the file's, to see that no guard is missing.
 
 PRAGMA application_id = 0x4f504348; -- "OPCH"

@@ -13,8 +13,6 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +28,19 @@ from ..errors import (
 )
 from ..model import ChannelId, Deployment
 from ..model.identity import checked_range
-from .codec import FIRST_LINK, MAX_BLOCK, SIGNED, Entry, decode_records, encode_record
+from .archive import Archive
+from .codec import MAX_BLOCK, decode_record, decode_records, encode_record
 from .lock import StoreLock
+from .migrations import SCHEMA_VERSION, build, definitions, migrate, objects
+from .rows import GAPS, JOURNAL, append, entry_of
 
-SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4F504348
 MIN_PAGE = 512
 """Bytes of the smallest database that SQLite writes."""
-
-_LAST = "SELECT seq, link FROM journal WHERE channel = ? ORDER BY seq DESC LIMIT 1"
-_APPEND = "INSERT INTO journal (channel, seq, kind, version, digest, body, link) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_JOURNAL = "SELECT kind, version, digest, body, link FROM journal WHERE channel = ? ORDER BY seq"
-_SIGNED = f"SELECT digest FROM journal WHERE channel = ? AND version = ? AND kind = {SIGNED}"
+MAX_FREE = 2_048
+"""Free pages that a file may keep when it is opened for writing, or as many as it uses."""
+MAX_LOG = 2**22
+"""Bytes that the write-ahead log keeps after a larger transaction."""
 
 
 class SqliteStore:
@@ -50,17 +49,29 @@ class SqliteStore:
     After a failed write it refuses every further one: what the disk holds then is only known after it is opened again.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: StoreLock, read_only: bool) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, lock: StoreLock, read_only: bool, archive: Archive | None
+    ) -> None:
         self._path = path
+        self._archive = archive
         self._connection: sqlite3.Connection | None = connection
         self._lock = lock
         self._barred = "it is open for reading only" if read_only else ""
         self._guard = threading.Lock()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, create: bool = True, read_only: bool = False) -> SqliteStore:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        archive: str | os.PathLike[str] | None = None,
+    ) -> SqliteStore:
         """Open the store at `path`, or create it where there is none; `read_only` never creates.
 
+        A store of an older schema is migrated, unless it is only read. `archive` names a file that keeps what
+        compactions take out of the journal; it is made where there is none, and not used for reading only.
         Raises StoreMissing, StoreLocked (a node has it open), StoreCorrupt, StoreTooNew, StoreFailed. A file that is
         refused is left as it was found.
         """
@@ -76,13 +87,19 @@ class SqliteStore:
                 if create and not place.exists():
                     _create(place)
                 connection = _inspected(place)
+                kept = None
                 if not read_only:
                     connection.close()
                     connection = _writable(place)
+                    if archive is not None:
+                        with contextlib.ExitStack() as undo:
+                            undo.callback(connection.close)
+                            kept = Archive(Path(archive).resolve())
+                            undo.pop_all()
         except BaseException:
             lock.release()
             raise
-        return cls(place, connection, lock, read_only)
+        return cls(place, connection, lock, read_only, kept)
 
     @property
     def path(self) -> str:
@@ -99,7 +116,7 @@ class SqliteStore:
         }
         with self._writing() as connection:
             for channel, entries in encoded.items():
-                _append(connection, channel, entries)
+                append(connection, channel, entries, self._archive)
 
     def channels(self) -> list[ChannelId]:
         """Return the channels known, oldest first."""
@@ -108,8 +125,15 @@ class SqliteStore:
 
     def records(self, channel: ChannelId) -> list[Record]:
         """Return a channel's records in the order of appending; none for a channel that is not known."""
-        rows = self._read(_JOURNAL, channel)
-        return decode_records(self.path, ((_entry(*columns), link) for *columns, link in rows))
+        rows = self._read(JOURNAL, channel)
+        return decode_records(self.path, ((entry_of(*columns), link) for *columns, link in rows))
+
+    def archived(self, channel: ChannelId, version: int) -> list[Record]:
+        """Return the records about one version that this store's archive took over; none without an archive."""
+        with self._guard, _mapped(self._path):
+            self._opened()
+            rows = self._archive.of_version(channel, version.to_bytes(8, "big")) if self._archive else []
+        return [decode_record(self.path, entry_of(*columns)) for columns in rows]
 
     def cursor(self, deployment: Deployment) -> int:
         """Return the last block whose facts are journalled for this adjudicator; 0 at first."""
@@ -137,6 +161,8 @@ class SqliteStore:
                 if connection is not None:
                     with _mapped(self._path):
                         connection.close()
+                        if self._archive is not None:
+                            self._archive.close()
             finally:
                 self._lock.release()
 
@@ -174,26 +200,6 @@ def _key(deployment: Deployment) -> tuple[bytes, bytes]:
     return deployment.chain_id.to_bytes(32, "big"), bytes(deployment.adjudicator)
 
 
-def _entry(kind: int, version: bytes | None, digest: bytes | None, body: bytes) -> Entry:
-    return Entry(kind, None if version is None else int.from_bytes(version, "big"), digest, body)
-
-
-def _append(connection: sqlite3.Connection, channel: ChannelId, entries: Sequence[Entry]) -> None:
-    seq, link = connection.execute(_LAST, (channel,)).fetchone() or (0, FIRST_LINK)
-    for entry in entries:
-        if entry.kind == SIGNED and _is_signed(connection, channel, entry):
-            continue
-        seq, link = seq + 1, entry.link(link)
-        connection.execute(_APPEND, (channel, seq, entry.kind, entry.version_key, entry.digest, entry.body, link))
-
-
-def _is_signed(connection: sqlite3.Connection, channel: ChannelId, entry: Entry) -> bool:
-    known = connection.execute(_SIGNED, (channel, entry.version_key)).fetchone()
-    if known is not None and known[0] != entry.digest:
-        raise AlreadySigned(entry.version or 0)
-    return known is not None
-
-
 # ---------------------------------------------------------------------------------------------------------------
 # The file
 
@@ -222,20 +228,6 @@ def _connect(place: Path, mode: str) -> sqlite3.Connection:
     )
 
 
-@cache
-def _schema() -> tuple[str, frozenset[tuple[bytes, bytes]]]:
-    """The schema's text, and the objects it makes: (name, definition)."""
-    text = (files(__package__) / "schema.sql").read_text("utf-8")
-    with contextlib.closing(sqlite3.connect(":memory:")) as scratch:
-        scratch.executescript(text)
-        return text, _objects(scratch)
-
-
-def _objects(connection: sqlite3.Connection) -> frozenset[tuple[bytes, bytes]]:
-    """What is defined, as bytes: a damaged definition need not be text."""
-    return frozenset(connection.execute("SELECT CAST(name AS BLOB), CAST(sql AS BLOB) FROM sqlite_master"))
-
-
 def _create(place: Path) -> None:
     """Make an empty store under another name and rename it: a crash leaves a whole store or none."""
     if Path(f"{place}-wal").exists():
@@ -245,7 +237,7 @@ def _create(place: Path) -> None:
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with contextlib.closing(_connect(draft, "mode=rw")) as connection:
         connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(_schema()[0])
+        build(connection)
         connection.execute("PRAGMA journal_mode = WAL")
     draft.replace(place)
     _sync_directory(place.parent)
@@ -293,13 +285,12 @@ def _inspect(place: Path, connection: sqlite3.Connection, size: int | None) -> N
         raise StoreTooNew(str(place), found, SCHEMA_VERSION)
     if size is not None and pragma("page_count") * pragma("page_size") != size:
         raise StoreCorrupt(str(place), f"it has {size} bytes, its header says another number")
-    if found != SCHEMA_VERSION or _objects(connection) != _schema()[1]:
+    if found < 1 or objects(connection) != definitions(found):
         raise StoreCorrupt(str(place), "its schema was altered")
     (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != "ok":
         raise StoreCorrupt(str(place), str(verdict))
-    gaps = "SELECT 1 FROM journal GROUP BY channel HAVING min(seq) <> 1 OR max(seq) <> count(*) LIMIT 1"
-    if connection.execute(gaps).fetchone():
+    if connection.execute(GAPS).fetchone():
         raise StoreCorrupt(str(place), "records are missing")
 
 
@@ -312,18 +303,32 @@ def _writable(place: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA fullfsync = ON")
         connection.execute("PRAGMA checkpoint_fullfsync = ON")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA journal_size_limit = {MAX_LOG}")
+        # Some builds overwrite what is deleted: a compaction would then write as much as it frees.
+        connection.execute("PRAGMA secure_delete = OFF")
         connection.execute("PRAGMA trusted_schema = OFF")
         if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise StoreFailed(str(place), "this file system does not allow write-ahead logging")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("COMMIT")
+        migrate(connection, int(connection.execute("PRAGMA user_version").fetchone()[0]))
         _checkpoint(place, connection)
+        _shrink(place, connection)
         # In exclusive mode the log's index is in memory; a file of it is a reader's leftover.
         Path(f"{place}-shm").unlink(missing_ok=True)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _shrink(place: Path, connection: sqlite3.Connection) -> None:
+    """Give back a file that is mostly free pages; an append reuses them, but never gives them back."""
+    pages, free = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count"))
+    if free > MAX_FREE and 2 * free > pages:
+        with contextlib.suppress(sqlite3.OperationalError):  # a disk without room for the copy: the store is as it was
+            connection.execute("VACUUM")
+        _checkpoint(place, connection)
 
 
 def _checkpoint(place: Path, connection: sqlite3.Connection) -> None:

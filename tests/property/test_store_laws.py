@@ -13,19 +13,23 @@ from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from channels.core.records import Record, Signed, StateAgreed, TurnMoved
-from channels.errors import AlreadySigned, ChannelError, StoreCorrupt, StoreError
+from channels.core import checkpoint
+from channels.core.channel import ChainView, Outstanding
+from channels.core.records import Checkpoint, Record, Signed, StateAgreed, TurnMoved
+from channels.errors import AlreadySigned, ChannelError, InvariantBroken, StoreCorrupt, StoreError
 from channels.model import Agreed, ChannelId, HalfSigned, Mark, Party, keccak
 from channels.seal import state_struct_hash
 from channels.store import MemoryStore, SqliteStore, Store
-from channels.store.codec import MAX_RECORD, RECORD, encode_record
+from channels.store.codec import MAX_RECORD, RECORD, decode_record, encode_record
 from channels.wire.codec import pack_with, unpack_with
+from tests.keeper import Keeper, folded
 from tests.roles import CHANNEL, DEPLOYMENT, UNIT, book, half
-from tests.strategies import journal_records
+from tests.strategies import checkpoints, journal_records
 from tests.writer import OPENED, update
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +73,9 @@ def in_channel(record: Record, channel: ChannelId) -> Record:
             Agreed(replace(record.agreed.state, channel=channel), record.agreed.book, record.agreed.signatures),
             record.operations,
         )
+    if isinstance(record, Checkpoint):
+        held = tuple(replace(out, half=in_channel(Signed(out.half, ()), channel).half) for out in record.outstanding)
+        return replace(record, outstanding=held)
     return record
 
 
@@ -79,37 +86,80 @@ few_versions = st.builds(
     st.integers(1, 4),
     st.integers(0, 1),
 )
+few_checkpoints = st.builds(
+    lambda signed, held: Checkpoint(
+        accepted=True,
+        agreed=None,
+        closing=None,
+        outstanding=(Outstanding(held.half, held.operations),),
+        signed=max(signed, held.half.state.version),
+        turn=0,
+        chain=ChainView(),
+        recalled=None,
+        frozen=0,
+        top_up=None,
+        topped_up=0,
+        in_flight=(),
+    ),
+    st.integers(1, 6),
+    few_versions,
+)
 CHANNELS = [CHANNEL, ChannelId(keccak(b"second")), ChannelId(keccak(b"third"))]
 steps: st.SearchStrategy[Any] = st.one_of(
-    st.dictionaries(st.sampled_from(CHANNELS), st.lists(few_versions | journal_records, max_size=4), max_size=3),
+    st.dictionaries(
+        st.sampled_from(CHANNELS), st.lists(few_versions | few_checkpoints | journal_records, max_size=4), max_size=3
+    ),
     st.integers(0, 9),
     st.just("reopen"),
 )
 
 
-def expected(kept: list[Record], batch: list[Record]) -> list[Record] | int:
-    """What the journal holds after a batch, or the version for which it is refused."""
-    after = list(kept)
-    for record in batch:
+class Model:
+    """One channel's journal: what it holds, and every version that it ever took a signature for, forgotten or not."""
+
+    def __init__(self, other: Model | None = None) -> None:
+        self.kept: list[Record] = list(other.kept) if other else []
+        self.ever: set[int] = set(other.ever) if other else set()
+
+    def add(self, record: Record) -> None:
+        """Take a record, or raise what a store has to raise."""
+        checkpoints = [at for at, old in enumerate(self.kept) if isinstance(old, Checkpoint)]
+        last = self.kept[checkpoints[-1]] if checkpoints else None
+        floor, held = (last.signed, last.states) if isinstance(last, Checkpoint) else (0, ())
         if isinstance(record, Signed):
-            state = record.half.state
-            digests = [
-                state_struct_hash(old.half.state)
-                for old in after
-                if isinstance(old, Signed) and old.half.state.version == state.version
-            ]
-            if digests and digests != [state_struct_hash(state)]:
-                return state.version
-            if digests:
-                continue
-        after.append(record)
+            version = record.half.state.version
+            known = {state.version: state_struct_hash(state) for state, _ in held if version <= floor}
+            known |= {r.half.state.version: state_struct_hash(r.half.state) for r in self.kept if isinstance(r, Signed)}
+            if known.get(version) == state_struct_hash(record.half.state):
+                return
+            if version in known or version <= floor:
+                raise AlreadySigned(version)
+            assert version not in self.ever, "the law: a version is signed once"
+            self.ever.add(version)
+        if isinstance(record, Checkpoint):
+            if record.signed < max([floor, *self.ever]) or not self.kept:
+                raise InvariantBroken("a checkpoint forgets no signature, and begins no journal", "")
+            if checkpoints:
+                self.kept[1 : checkpoints[-1]] = []
+        self.kept.append(record)
+
+
+def added(model: Model | None, records: list[Record]) -> Model | ChannelError:
+    """The journal after a batch, or why it is refused."""
+    after = Model(model)
+    try:
+        for record in records:
+            after.add(record)
+    except (AlreadySigned, InvariantBroken) as refused:
+        return refused
     return after
 
 
 @STORES
 @given(script=st.lists(steps, max_size=10))
 def test_a_store_is_a_list_of_records_in_which_no_version_has_two_digests(kind: str, script: list[Any]) -> None:
-    model: dict[ChannelId, list[Record]] = {}
+    """Checkpoints drop what they replace, and refuse to forget a signature."""
+    models: dict[ChannelId, Model] = {}
     block = 0
     with held(kind) as holder:
         for step in script:
@@ -120,18 +170,28 @@ def test_a_store_is_a_list_of_records_in_which_no_version_has_two_digests(kind: 
                 block = max(block, step)
             else:
                 batch = {channel: [in_channel(row, channel) for row in records] for channel, records in step.items()}
-                after = {channel: expected(model.get(channel, []), records) for channel, records in batch.items()}
-                if refusals := [found for found in after.values() if isinstance(found, int)]:
-                    with pytest.raises(AlreadySigned) as refused:
+                after = {channel: added(models.get(channel), records) for channel, records in batch.items()}
+                if refusals := [found for found in after.values() if not isinstance(found, Model)]:
+                    with pytest.raises(type(refusals[0])) as refused:
                         holder.store.append_all(batch)
-                    assert refused.value.version == refusals[0]
+                    assert getattr(refused.value, "version", 0) == getattr(refusals[0], "version", 0)
                 else:
                     holder.store.append_all(batch)
-                    model |= {channel: rows for channel, rows in after.items() if isinstance(rows, list) and rows}
-            assert holder.store.channels() == list(model)
+                    models |= {
+                        channel: model for channel, model in after.items() if isinstance(model, Model) and model.kept
+                    }
+            assert holder.store.channels() == list(models)
             assert holder.store.cursor(DEPLOYMENT) == block
         for channel in CHANNELS:
-            assert holder.store.records(channel) == model.get(channel, [])
+            assert holder.store.records(channel) == (models[channel].kept if channel in models else [])
+
+
+@given(record=checkpoints)
+def test_a_checkpoint_is_read_back_as_it_was_appended(record: Checkpoint) -> None:
+    body = encode_record(CHANNEL, record)
+    assert (body.version, body.digest) == (record.floor, None)
+    assert record.floor >= max([record.signed, *(state.version for state, _ in record.states)])
+    assert decode_record("here", body) == record
 
 
 @STORES
@@ -164,16 +224,17 @@ class Files:
     after: bytes
     log: bytes
     acknowledged: list[Record]
-    appending: list[Record]
-
-    @property
-    def complete(self) -> list[Record]:
-        return [*self.acknowledged, *self.appending]
+    complete: list[Record]
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """A store of some twenty pages: before and after one append that spans several, with its log; and closed."""
+@pytest.fixture(scope="module", params=["growing", "compacting"])
+def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """A store of some twenty pages: before and after one append that spans several, with its log; and closed.
+
+    The append of the second one compacts: it adds a checkpoint, and deletes what the last but one replaces.
+    """
+    if request.param == "compacting":
+        return compacting(tmp_path_factory.mktemp("files") / "store.sqlite")
     path = tmp_path_factory.mktemp("files") / "store.sqlite"
     log = Path(f"{path}-wal")
     with closing(SqliteStore.open(path)) as store:
@@ -185,7 +246,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
         last: list[Record] = [Signed(half(Party.ZERO, book(), version=v), (Mark(),)) for v in range(31, 37)]
         store.append(CHANNEL, last)
         after, logged = path.read_bytes(), log.read_bytes()
-    return Files(path.read_bytes(), before, after, logged, records, last)
+    return Files(path.read_bytes(), before, after, logged, records, [*records, *last])
+
+
+def compacting(path: Path) -> Files:
+    with patch.object(checkpoint, "EVERY", 16), closing(SqliteStore.open(path)) as store:
+        keeper = Keeper(store)
+        keeper.update(range(1, 31))
+        store.advance(DEPLOYMENT, 7)
+        acknowledged, before = store.records(CHANNEL), path.read_bytes()
+        keeper.keep(*(record for version in range(31, 39) for record in update(version)))
+        complete = store.records(CHANNEL)
+        assert acknowledged[1] != complete[1], "nothing was deleted"
+        after, logged = path.read_bytes(), Path(f"{path}-wal").read_bytes()
+    return Files(path.read_bytes(), before, after, logged, acknowledged, complete)
 
 
 def outcome(main: bytes, log: bytes | None = None) -> list[Record] | None:
@@ -271,10 +345,10 @@ def test_a_changed_byte_is_found_or_does_not_matter(files: Files, data: st.DataO
 # Kill −9
 
 
-def acknowledge(path: Path, first: int, wanted: int) -> list[int]:
+def acknowledge(path: Path, first: int, wanted: int, module: str = "tests.writer") -> list[int]:
     """Let another process sign from `first` on, kill it after so many acknowledgements, and return all it gave."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.writer", str(path), str(first)]
+    command = [sys.executable, "-m", module, str(path), str(first)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         given_out = [int(process.stdout.readline()) for _ in range(wanted)]
@@ -299,6 +373,20 @@ def test_kill_9_during_appends_loses_nothing_that_returned(tmp_path: Path) -> No
                     store.append(CHANNEL, [Signed(half(version=version, balances=(0, 15_000 * UNIT)), ())])
         first = signed[-1] + 1
     assert len(acknowledged) >= 5
+
+
+def test_kill_9_while_the_journal_compacts_loses_nothing_that_returned(tmp_path: Path) -> None:
+    """A checkpoint every other update; the journal of the process that was killed goes on in the next one."""
+    path, dice = tmp_path / "store.sqlite", Random(20240127)
+    for _ in range(5):
+        acknowledged = acknowledge(path, 4, dice.randint(1, 40), "tests.keeper")
+        with closing(SqliteStore.open(path, create=False)) as store:
+            channel = folded(store.records(CHANNEL))
+            assert channel.signed == channel.version >= max(acknowledged)
+            for version in {1, channel.signed // 2, channel.signed} - {0}:
+                with pytest.raises(AlreadySigned):
+                    store.append(CHANNEL, [Signed(half(version=version, balances=(0, 15_000 * UNIT)), ())])
+            assert len(store.records(CHANNEL)) <= 1 + 2 * (4 + 3)
 
 
 def test_the_main_file_alone_is_complete_after_every_append(tmp_path: Path) -> None:

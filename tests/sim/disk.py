@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from channels.core.records import Record
+from channels.core.records import Checkpoint, Record
 from channels.model import ChannelId, Deployment
 from channels.store import MemoryStore
-from channels.store.codec import SIGNED, Entry
+from channels.store.codec import Entry
+from channels.store.memory import Journal
 
 from .faults import Faults
 
@@ -49,6 +50,7 @@ class Disk:
         for channel, record in records[: self.faults.rng.randrange(len(records))] if torn else records:
             store.append(channel, [record])
             self.on_durable(channel, record)
+            self.faults.fired["checkpoint"] += isinstance(record, Checkpoint)
         if torn or self.boundary("after persist"):
             raise PowerCut
 
@@ -76,6 +78,9 @@ class Mounted:
     def records(self, channel: ChannelId) -> list[Record]:
         return self.store.records(channel)
 
+    def archived(self, channel: ChannelId, version: int) -> list[Record]:
+        return self.store.archived(channel, version)
+
     def cursor(self, deployment: Deployment) -> int:
         found = self.store.cursor(deployment)
         faults = self.disk.faults
@@ -97,9 +102,8 @@ def remade(store: MemoryStore, forgets: Forgets) -> MemoryStore:
     """Return a new store over what the old one held, as a restart would read it."""
     fresh = MemoryStore()
     fresh._cursors = dict(store._cursors)
-    for channel, entries in store._journal.items():
-        kept = forgets(entries)
+    for channel, journal in store._journal.items():
+        kept = forgets(journal.entries)
         if kept:
-            fresh._journal[channel] = list(kept)
-            fresh._signed[channel] = {entry.version: entry.digest for entry in kept if entry.kind == SIGNED}
+            fresh._journal[channel] = Journal(kept)
     return fresh

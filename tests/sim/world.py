@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from random import Random
+from unittest.mock import patch
 
 import trio
 import trio.testing
 
-from channels.core import views
+from channels.core import checkpoint, views
 from channels.core.phases import Phase
 from channels.model import Agreed, ChannelId, Intent, Terms, keccak
 from channels.risk.policy import MarginPolicy, Scenario, VolShock
@@ -38,6 +39,8 @@ POLICY = MarginPolicy(
 )
 """A grid of four rows: margin is exact on both sides whatever the grid, and a run should spend its time elsewhere."""
 CHALLENGE = 600
+CHECKPOINT_EVERY = 8
+"""Records between two checkpoints: a run is short, and shall be compacted often."""
 PATIENCE = 90.0
 """Virtual seconds in which a healed network must come to rest, and an owner must get an answer."""
 
@@ -327,7 +330,7 @@ def run(seed: int, tell: Callable[[str], None] | None = None) -> Outcome:
     state = _run._r.getstate()
     _run._r.seed(seed)
     try:
-        with simulated_trio():
+        with simulated_trio(), patch.object(checkpoint, "EVERY", CHECKPOINT_EVERY):
             trio.run(world.main, clock=clock)
     finally:
         _run._r.setstate(state)

@@ -266,10 +266,13 @@ def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
         "PRAGMA application_id = 1",
         "DROP INDEX sign_once",
         "DROP INDEX sign_once; CREATE INDEX sign_once ON journal (channel, version) WHERE kind = 3",
-        "DROP TRIGGER journal_signs_once",
+        "DROP INDEX journal_checkpoints",
+        "DROP TRIGGER journal_signs_once_ever",
+        "DROP TRIGGER journal_keeps_the_floor",
         "DROP TRIGGER journal_has_no_gaps",
         "DROP TRIGGER journal_never_changes",
-        "DROP TRIGGER journal_never_forgets",
+        "DROP TRIGGER journal_forgets_what_is_checkpointed",
+        "PRAGMA user_version = 1",
         "DROP TRIGGER cursor_is_placed_once",
         "DROP TRIGGER cursor_never_goes_back",
         "DROP TRIGGER cursor_never_forgets",
@@ -318,8 +321,10 @@ def test_a_damaged_index_that_would_let_a_version_be_signed_again_is_refused(pat
 
 def test_a_record_deleted_behind_the_guards_is_missed(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as raw:
-        (guard,) = raw.execute("SELECT sql FROM sqlite_master WHERE name = 'journal_never_forgets'").fetchone()
-        raw.execute("DROP TRIGGER journal_never_forgets")
+        (guard,) = raw.execute(
+            "SELECT sql FROM sqlite_master WHERE name = 'journal_forgets_what_is_checkpointed'"
+        ).fetchone()
+        raw.execute("DROP TRIGGER journal_forgets_what_is_checkpointed")
         raw.execute("DELETE FROM journal WHERE seq = 2")
         raw.execute(guard)
     with pytest.raises(StoreCorrupt, match="records are missing"):

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
+from channels.core.channel import ChainView, Outstanding
 from channels.core.facts import (
     CalledSeen,
     ChainFact,
@@ -19,9 +20,11 @@ from channels.core.facts import (
     ReleasedSeen,
     SettlementSeen,
 )
+from channels.core.margin_calls import NO_CALL, MarginCall
 from channels.core.records import (
     BookRecalled,
     ChainSaid,
+    Checkpoint,
     Opened,
     ProposalsKilled,
     Record,
@@ -43,6 +46,33 @@ from tests.roles import CHANNEL, DEPLOYMENT, ETH, EXPIRY, TERMS, UNIT, agreed, b
 OTHER = ChannelId(keccak(b"another channel"))
 TRADE = (Trade(condor(), 5 * UNIT, marks()),)
 OPENED = Opened(DEPLOYMENT, TERMS, Party.ONE, initiated=False)
+CHECKPOINT = Checkpoint(
+    accepted=True,
+    agreed=agreed(book(), version=2),
+    closing=agreed(version=2**64 - 2),
+    outstanding=(
+        Outstanding(half(Party.ONE, book(), version=2**64 - 1), TRADE, 2),
+        Outstanding(half(version=3), (), 0),
+    ),
+    signed=2**64 - 1,
+    turn=3,
+    chain=ChainView(
+        (5_000 * UNIT, 1),
+        (0, 2),
+        state(book(), version=2),
+        EXPIRY,
+        (SettlementSeen(ETH, EXPIRY, 2_345 * 10**18), SettlementSeen(ETH, EXPIRY + 1, 0)),
+        (1, 2),
+        calls=(MarginCall(EXPIRY, 2), NO_CALL),
+        margin_place=(2**40, 7),
+        liquidated=LiquidatedSeen(Party.ONE, -(2**119), 2**119, 5, 1),
+    ),
+    recalled=book(),
+    frozen=9,
+    top_up=TopUpDecided(5 * UNIT, 5_005 * UNIT),
+    topped_up=10 * UNIT,
+    in_flight=(3, 2**64 - 1),
+)
 EVERY_RECORD: list[Record] = [
     OPENED,
     TermsAccepted(),
@@ -64,6 +94,7 @@ EVERY_RECORD: list[Record] = [
     SigningFrozen(9),
     TopUpDecided(5 * UNIT, 5_005 * UNIT),
     ProposalsKilled(2**64 - 1),
+    CHECKPOINT,
 ]
 
 
@@ -232,7 +263,7 @@ def test_record_numbers_never_change() -> None:
     numbers = {type(record).__name__: pack_with(RECORD, record)[1] for record in EVERY_RECORD}
     assert numbers == {
         "Opened": 1, "TermsAccepted": 2, "Signed": 3, "StateAgreed": 4, "TurnMoved": 5, "ChainSaid": 6,
-        "SigningFrozen": 7, "BookRecalled": 8, "TopUpDecided": 9, "ProposalsKilled": 10,
+        "SigningFrozen": 7, "BookRecalled": 8, "TopUpDecided": 9, "ProposalsKilled": 10, "Checkpoint": 20,
     }  # fmt: skip
     assert numbers["Signed"] == SIGNED
 

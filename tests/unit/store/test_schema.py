@@ -47,7 +47,10 @@ ATTEMPTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "change a digest, or replace": ("UPDATE OR REPLACE journal SET version = ?", (VERSION_2,)),
     "change nothing at all": ("UPDATE journal SET body = body", ()),
     "delete": ("DELETE FROM journal", ()),
+    "delete the first": ("DELETE FROM journal WHERE seq = 1", ()),
     "delete one": ("DELETE FROM journal WHERE seq = ?", (NEXT - 1,)),
+    "a checkpoint without a floor": (f"INSERT {INSERT}", (CHANNEL, NEXT, 20, None, LINK, BODY, LINK)),
+    "a checkpoint without the link before it": (f"INSERT {INSERT}", (CHANNEL, NEXT, 20, VERSION_2, LINK, BODY, LINK)),
     "move the cursor back": ("UPDATE cursor SET block = 6", ()),
     "move the cursor away": ("UPDATE cursor SET adjudicator = ?", (bytes(20),)),
     "forget the cursor": ("DELETE FROM cursor", ()),
@@ -75,7 +78,7 @@ def test_raw_sql_cannot(path: Path, name: str) -> None:
 
 def test_the_unique_index_signs_once_even_without_the_trigger(path: Path) -> None:
     with closing(sqlite3.connect(path)) as raw:
-        raw.execute("DROP TRIGGER journal_signs_once")
+        raw.execute("DROP TRIGGER journal_signs_once_ever")
         with pytest.raises(sqlite3.IntegrityError, match="UNIQUE constraint failed"):
             raw.execute(f"INSERT {INSERT}", SECOND)
 
