@@ -153,5 +153,9 @@ journal_records: st.SearchStrategy[Any] = st.one_of(
     st.builds(records.ChainSaid, chain_facts),
     st.builds(records.BookRecalled, books()),
     st.builds(records.SigningFrozen, words64),
+    st.builds(records.LossSuspected, hashes, words64),
+    st.builds(records.RecoveryAsked, hashes, words64),
+    st.builds(records.RecoveryGranted, hashes, words64, words64),
+    st.builds(records.SigningResumed, hashes, words64, words64),
 )
 deployments = st.builds(Deployment, st.integers(1, 2**64 - 1), st.binary(min_size=20, max_size=20).map(Address))

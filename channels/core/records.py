@@ -79,6 +79,43 @@ class SigningFrozen:
 
 
 @dataclass(frozen=True, slots=True)
+class LossSuspected:
+    """This journal may be an old copy: it was restored, moved, or made anew from a backup. Nothing is signed any more.
+
+    `signed` is the highest version that it is known to have signed all the same, 0 where nothing more is known.
+    """
+
+    marker: bytes
+    signed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryAsked:
+    """Our owner wants to go on after a loss of data, from `version` on, if the peer's owner agrees."""
+
+    marker: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryGranted:
+    """Our owner agrees that the peer, which lost data, goes on from `version`, with the turn at `turn`."""
+
+    marker: bytes
+    version: int
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class SigningResumed:
+    """Both owners agree: after our loss of data we sign again, from `version` on, with the peer's turn counter."""
+
+    marker: bytes
+    version: int
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class TopUpDecided:
     """This node spends `amount` token units of its owner's to cure a margin call: journalled before they leave.
 
@@ -99,5 +136,9 @@ Record = (
     | ChainSaid
     | BookRecalled
     | SigningFrozen
+    | LossSuspected
+    | RecoveryAsked
+    | RecoveryGranted
+    | SigningResumed
     | TopUpDecided
 )

@@ -24,11 +24,15 @@ from ..core.facts import (
 from ..core.records import (
     BookRecalled,
     ChainSaid,
+    LossSuspected,
     Opened,
     ProposalsKilled,
     Record,
+    RecoveryAsked,
+    RecoveryGranted,
     Signed,
     SigningFrozen,
+    SigningResumed,
     StateAgreed,
     TermsAccepted,
     TopUpDecided,
@@ -92,6 +96,10 @@ _RECORDS: list[tuple[int, type, s.Codec]] = [
     (8, BookRecalled, s.struct(BookRecalled, book=s.BOOK)),
     (9, TopUpDecided, s.struct(TopUpDecided, amount=s.AMOUNT, total=s.AMOUNT)),
     (10, ProposalsKilled, s.struct(ProposalsKilled, version=s.NUMBER)),
+    (14, LossSuspected, s.struct(LossSuspected, marker=s.BYTES32, signed=s.NUMBER)),
+    (15, RecoveryAsked, s.struct(RecoveryAsked, marker=s.BYTES32, version=s.NUMBER)),
+    (16, RecoveryGranted, s.struct(RecoveryGranted, marker=s.BYTES32, version=s.NUMBER, turn=s.NUMBER)),
+    (17, SigningResumed, s.struct(SigningResumed, marker=s.BYTES32, version=s.NUMBER, turn=s.NUMBER)),
 ]
 RECORD = s.union(_RECORDS)
 _NUMBER = {kind: number for number, kind, _ in _RECORDS}

@@ -45,7 +45,7 @@ from channels.wire import messages as m
 from channels.wire.codec import encode
 from channels.wire.framing import frame
 from tests.roles import CHANNEL, DEPLOYMENT, HOUR, NOW, TERMS, UNIT, Role, alice, bob, mallory
-from tests.sansio import MARK_POLICY, Joined, durable, fresh, replayed
+from tests.sansio import MARK_POLICY, Joined, durable, fresh, kinds, replayed
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -336,7 +336,9 @@ def test_a_state_with_our_signature_that_we_never_made(world: Joined) -> None:
     world.say(world.bob, m.Resume(world.id, 0, 5, shown))
     assert world.bob.channel.frozen == 5
     assert replayed(world.bob).frozen == 5
-    assert world.bob.channel.version == 1
+    # It can be enforced, so it is known from now on, and nothing is signed above it.
+    assert world.bob.channel.version == 5
+    assert "LostStateShown" in kinds(world.bob.notices)
 
 
 def test_a_state_we_half_signed_is_adopted_not_lost_data(world: Joined) -> None:
@@ -436,6 +438,7 @@ def everything_once(world: Joined) -> None:
     """A conversation in which each kind of message is said."""
     world.propose(world.alice, Mark())
     world.propose(world.bob, Mark())
+    world.turn_to(world.alice)
     world.bob.seat.channel = replace(world.bob.channel, frozen=1)
     world.propose(world.alice, Withdraw(UNIT))
     world.bob.seat.channel = replace(world.bob.channel, frozen=0)

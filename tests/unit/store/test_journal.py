@@ -22,11 +22,15 @@ from channels.core.facts import (
 from channels.core.records import (
     BookRecalled,
     ChainSaid,
+    LossSuspected,
     Opened,
     ProposalsKilled,
     Record,
+    RecoveryAsked,
+    RecoveryGranted,
     Signed,
     SigningFrozen,
+    SigningResumed,
     StateAgreed,
     TermsAccepted,
     TopUpDecided,
@@ -62,6 +66,10 @@ EVERY_RECORD: list[Record] = [
     ChainSaid(ReleasedSeen(Party.ZERO, 2**119, 5, 2)),
     BookRecalled(book()),
     SigningFrozen(9),
+    LossSuspected(b"m" * 32, 12),
+    RecoveryAsked(b"m" * 32, 2**48),
+    RecoveryGranted(b"m" * 32, 2**48, 3),
+    SigningResumed(b"m" * 32, 2**48, 2**64 - 1),
     TopUpDecided(5 * UNIT, 5_005 * UNIT),
     ProposalsKilled(2**64 - 1),
 ]
@@ -233,6 +241,7 @@ def test_record_numbers_never_change() -> None:
     assert numbers == {
         "Opened": 1, "TermsAccepted": 2, "Signed": 3, "StateAgreed": 4, "TurnMoved": 5, "ChainSaid": 6,
         "SigningFrozen": 7, "BookRecalled": 8, "TopUpDecided": 9, "ProposalsKilled": 10,
+        "LossSuspected": 14, "RecoveryAsked": 15, "RecoveryGranted": 16, "SigningResumed": 17,
     }  # fmt: skip
     assert numbers["Signed"] == SIGNED
 
