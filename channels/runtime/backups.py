@@ -106,7 +106,7 @@ class Backups:
                 link = node.link_to(channel.terms.signers[channel.me.other])
                 if link is None or not channel.accepted or channel.phase is Phase.CLOSED:
                     continue
-                if channel.is_frozen or channel.peer_said is None:
+                if channel.is_frozen or not channel.is_resumed:
                     continue  # what the peer keeps may be newer than what we hold, or than what we know we lost
                 now = channel.signed, channel.version, channel.agreed_version, channel.chain.version
                 if self._given.get(channel.id) != (link, now):

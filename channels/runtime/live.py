@@ -341,13 +341,22 @@ class LiveChannel:
         peer may have hidden the newest state. Waits for the peer, and for its owner as long as that takes; may be
         called again, also after a restart. Raises RecoveryInvalid where nothing was lost.
         """
-        while self.state.peer_said is None and self.state.is_frozen:
-            with trio.move_on_after(self._node.config.poll):
-                await self._changed.wait()
+        await self._hear_peer()
         self._node.act(self._seat, e.RecoveryWanted(self._node.random(32)))
         while self.state.is_frozen:
             await self._changed.wait()
         return self.state.leap
+
+    async def _hear_peer(self) -> None:
+        """Wait for the peer's Resume. On the connection on which a channel was opened there is none: that is cut."""
+        peer = self.state.terms.signers[self.state.me.other]
+        while self.state.is_frozen and self.state.peer_said is None:
+            with trio.move_on_after(self._node.config.reply_timeout):
+                while self.state.peer_said is None:
+                    await trio.sleep(self._node.config.poll)
+            link = self._node.link_to(peer)
+            if self.state.peer_said is None and link is not None:
+                link.hang_up()
 
     def allow_recovery(self, marker: bytes) -> None:
         """Agree that the peer, which says it lost data, goes on; `RecoveryRequested` has the marker.
