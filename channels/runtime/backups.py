@@ -74,7 +74,7 @@ def _context(signer: Signer, channel: ChannelId) -> bytes:
 
 @dataclass
 class Returned:
-    """What came back on one connection. `is_whole`: the peer said that this was all."""
+    """What came back, by channel. `count` is how many the peer says that it has returned; None before the last."""
 
     blobs: dict[ChannelId, bytes] = field(default_factory=dict)
     count: int | None = None
@@ -86,6 +86,7 @@ class Backups:
     def __init__(self, node: Node, keep: Keep) -> None:
         self._node, self._keep = node, keep
         self._given: dict[ChannelId, tuple[Link, tuple[int, ...]]] = {}
+        self._forgotten: set[ChannelId] = set()
         self._waiting: dict[ChannelId, bytes] = {}
         self._came = trio.Event()
 
@@ -104,7 +105,10 @@ class Backups:
             for seat in list(node.seats.values()):
                 channel = seat.channel
                 link = node.link_to(channel.terms.signers[channel.me.other])
-                if link is None or not channel.accepted or channel.phase is Phase.CLOSED:
+                if channel.phase is Phase.CLOSED:
+                    await self._forget(channel.id)
+                    continue
+                if link is None or not channel.accepted:
                     continue
                 if channel.is_frozen or not channel.is_resumed:
                     continue  # what the peer keeps may be newer than what we hold, or than what we know we lost
@@ -116,6 +120,17 @@ class Backups:
                         blob = seal_backup(node.signer, channel.id, plain, node.random(NONCE))
                         node.submit(seat, [Send(m.Backup(channel.id, blob))])
             await trio.sleep(node.config.backup_interval)
+
+    async def _forget(self, channel: ChannelId) -> None:
+        """Keep nothing for a channel that is closed: there is nothing left to recover."""
+        if channel in self._forgotten:
+            return
+        self._forgotten.add(channel)
+        self._waiting.pop(channel, None)
+        try:
+            await trio.to_thread.run_sync(self._keep.drop, channel)
+        except StoreFailed as failed:
+            log.warning("a closed channel's backup stays: %s", failed)
 
     def hear(self, link: Link, kept: Kept) -> None:
         """Take a peer's blob, or start to return those that it wants. Never waits."""
@@ -177,8 +192,24 @@ class Backups:
         return found
 
     async def _ask(self, host: str, port: int, peer: Address) -> Returned:
+        """Ask until all has come. A peer that has another connection with us may cut this one: then once more."""
+        wait = self._node.config.reply_timeout
+        returned = Returned()
+        with trio.move_on_after(wait):
+            while returned.count is None:
+                try:
+                    await self._ask_once(host, port, peer, returned)
+                except OSError as refused:
+                    raise PeerUnresponsive(f"{host}:{port} ({refused})", wait) from None
+                if returned.count is None:
+                    await trio.sleep(0.1)
+        if returned.count is None and not returned.blobs:
+            raise PeerUnresponsive(f"{host}:{port}", wait)
+        return returned
+
+    async def _ask_once(self, host: str, port: int, peer: Address, returned: Returned) -> None:
         """Ask on a connection of its own, on which nothing else is heard."""
-        node, returned = self._node, Returned()
+        node = self._node
 
         def on_output(link: Link, output: Routed | PeerKnown | OpeningRefused | Kept) -> None:
             match output:
@@ -191,28 +222,21 @@ class Backups:
                     returned.count = count
                     link.hang_up()
 
-        with trio.move_on_after(node.config.reply_timeout):
-            try:
-                socket = await trio.open_tcp_stream(host, port)
-            except OSError as refused:
-                raise PeerUnresponsive(f"{host}:{port} ({refused})", node.config.reply_timeout) from None
-            secured = await node.secure(socket, Role.DIALER)
-            if secured is not None:
-                stream, certificate = secured
-                session = Session(
-                    node.signer,
-                    Role.DIALER,
-                    node.random(32),
-                    {},
-                    expected=peer,
-                    certificate=certificate,
-                    window=node.config.window,
-                    recovers=True,
-                )
-                await Link(stream, session, node.now, on_output).run()
-        if returned.count is None and not returned.blobs:
-            raise PeerUnresponsive(f"{host}:{port}", node.config.reply_timeout)
-        return returned
+        secured = await node.secure(await trio.open_tcp_stream(host, port), Role.DIALER)
+        if secured is None:
+            return
+        stream, certificate = secured
+        session = Session(
+            node.signer,
+            Role.DIALER,
+            node.random(32),
+            {},
+            expected=peer,
+            certificate=certificate,
+            window=node.config.window,
+            recovers=True,
+        )
+        await Link(stream, session, node.now, on_output).run()
 
     async def _adopt(self, channel: ChannelId, backup: Backup) -> LiveChannel:
         """Journal a recovered channel with all that the chain has said since, frozen, and take our seat at it."""

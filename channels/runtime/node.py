@@ -255,14 +255,14 @@ class Node:
         raise TermsRefused(f"{self.signer.address} is neither signer")
 
     async def recover(self, host: str, port: int, peer: Address) -> list[LiveChannel]:
-        """Ask a peer for the backups that it keeps for us, and return the channels that came back; stay connected.
+        """Ask a peer for the backups it keeps for us; return the channels that came back, and stay connected if any.
 
         For a node with an empty store, or one that lacks channels. A channel that comes back signs nothing until both
         owners agree: `LiveChannel.recover`. A backup that our key did not seal, or that is damaged, is logged and
         skipped; an old one cannot be told from a new one, which is why nothing is signed. Raises PeerUnresponsive.
         """
         found = await self.backups.recover(host, port, peer)
-        if self.link_to(peer) is None:
+        if found and self.link_to(peer) is None:
             await self.connect(host, port, peer)
         return found
 

@@ -63,8 +63,10 @@ class Link:
             return
         try:
             self._outgoing.send_nowait(Session.to_bytes(message))
-        except (trio.WouldBlock, trio.ClosedResourceError):
+        except trio.WouldBlock:
             self.hang_up()
+        except trio.ClosedResourceError:
+            log.info("not sent to %s any more: %s", self.peer, type(message).__name__)
 
     def hang_up(self) -> None:
         """End the connection now."""
