@@ -46,7 +46,8 @@ def recovery_wanted(channel: Channel, event: e.RecoveryWanted) -> Step:
     if said is None:
         raise RecoveryInvalid("the peer has not said yet what it holds: connect to it first")
     outcome = Outcome(channel)
-    if channel.recovery is None:
+    if channel.recovery is None or said.seen >= channel.recovery.version:
+        # Also where the peer saw that version signed already: then we lost more than we knew when we asked.
         _check_marker(channel, event.marker)
         proven = max(rules.top_version(channel), channel.frozen)
         known = max(proven, said.seen) if said.seen <= proven + MAX_CLAIM else proven
@@ -62,16 +63,17 @@ def recovery_heard(outcome: Outcome, asked: m.Recovery, theirs: int) -> None:
     channel = outcome.channel
     granted = channel.granted
     if granted is not None and granted.marker == asked.marker:
-        if granted.version == asked.version and channel.agreed_version < granted.version:
+        # Not where the peer has signed above it since: it has lost its recovery as well, and would sign that again.
+        if granted.version == asked.version and max(channel.agreed_version, channel.seen) < granted.version:
             outcome.send(_allowed(channel, granted))
         return
     if asked.marker in channel.markers:
         return
     _check_version(channel, asked.version)
-    said = channel.peer_said
-    if said is not None and said.recovery is not None and said.recovery != asked:
+    before = channel.peer_said.recovery if channel.peer_said else None
+    if before is not None and before != asked and before.marker not in channel.markers:
         raise RecoveryInvalid("the peer asks for a second one on the same connection")
-    if said is None or said.recovery is None:
+    if before != asked:
         outcome.notify(n.RecoveryRequested(asked.marker, asked.version, channel.version, theirs))
 
 

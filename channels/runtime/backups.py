@@ -119,6 +119,7 @@ class Backups:
                     if plain is not None:
                         blob = seal_backup(node.signer, channel.id, plain, node.random(NONCE))
                         node.submit(seat, [Send(m.Backup(channel.id, blob))])
+                    await trio.lowlevel.checkpoint()  # a node with many busy channels does other things in between
             await trio.sleep(node.config.backup_interval)
 
     async def _forget(self, channel: ChannelId) -> None:

@@ -258,6 +258,33 @@ def test_what_was_in_flight_is_given_up_on_both_sides(world: Joined) -> None:
     assert not world.alice.channel.outstanding
 
 
+def test_a_recovery_that_is_lost_as_well_is_asked_for_anew(world: Joined) -> None:
+    """A whole disk is set back to between asking and hearing: what was signed since is not signed again."""
+    bob_lost_two_marks(world)
+    world.reconnect()
+    world.act(world.bob, e.RecoveryWanted(MARKER))
+    asking = list(world.bob.store.records(world.id))
+    world.settle()
+    world.act(world.alice, e.RecoveryConsented(MARKER))
+    world.settle()
+    world.turn_to(world.bob)
+    world.carry(world.bob, world.bob.seat.propose((Mark(),), fresh(), NOW))
+    assert world.bob.channel.signed == 3 + SKIP
+    proposal = world.alice.transit.popleft()
+    world.alice.seat.deal = world.bob.seat.deal
+    world.act(world.alice, e.BlockConfirmed(NOW))
+    world.alice.seat.channel = replace(world.alice.channel, frozen=1)
+    world.feed(world.alice, proposal)
+    world.alice.seat.channel = replace(world.alice.channel, frozen=0)
+    put_back(world, world.bob, asking)
+    world.reconnect()
+    assert world.bob.channel.is_frozen, "the consent is not repeated: Bob has signed at that version"
+    recover(world, world.bob, ANOTHER)
+    assert world.bob.channel.leap == 3 + 2 * SKIP
+    world.propose(world.bob, Mark())
+    assert world.agreed.version == 3 + 2 * SKIP
+
+
 # Mallory, who claims a loss
 
 
