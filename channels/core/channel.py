@@ -126,6 +126,7 @@ class PeerSaid:
     agreed: int
     """The version of the agreed state that it showed."""
     recovery: Recovery | None
+    """What it asks of our owner, and was not answered before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def recovery_heard(outcome: Outcome, asked: m.Recovery, theirs: int) -> None:
         return
     _check_version(channel, asked.version)
     before = channel.peer_said.recovery if channel.peer_said else None
-    if before is not None and before != asked and before.marker not in channel.markers:
+    if before is not None and before != asked:
         raise RecoveryInvalid("the peer asks for a second one on the same connection")
     if before != asked:
         outcome.notify(n.RecoveryRequested(asked.marker, asked.version, channel.version, theirs))

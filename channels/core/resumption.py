@@ -59,7 +59,10 @@ def resume_seen(channel: Channel, event: e.ResumeSeen) -> Step:
     shown = theirs.version if theirs else 0
     if event.recovery is not None and outcome.channel.phase is not Phase.CLOSED:
         recovery_heard(outcome, event.recovery, shown)
-    said = PeerSaid(event.turn, max(event.signed, event.seen), shown, event.recovery)
+    asked = event.recovery
+    if asked is None or asked.marker in channel.markers:
+        asked = channel.peer_said.recovery if channel.peer_said else None
+    said = PeerSaid(event.turn, max(event.signed, event.seen), shown, asked)
     outcome.channel = replace(outcome.channel, peer_said=said)
     if outcome.channel.is_frozen:
         # Our counter and what we have in flight may be old: the owners' recovery settles both.

@@ -356,6 +356,22 @@ def test_a_second_request_on_a_connection_ends_it(world: Joined) -> None:
     assert kinds(world.alice.notices)["RecoveryRequested"] == 1
 
 
+def test_a_request_that_was_used_lets_no_second_one_through(world: Joined) -> None:
+    """An old marker in between does not make the connection forget that it has asked."""
+    bob_lost_two_marks(world)
+    world.reconnect()
+    recover(world, world.bob)
+    world.reconnect()
+    told_before = kinds(world.alice.notices)["RecoveryRequested"]
+    top = rules.top_version(world.alice.channel)
+    turn = world.alice.channel.turn
+    for marker, hangs_up in ((MARKER, False), (ANOTHER, False), (MARKER, False), (b"k" * 32, True)):
+        version = top + SKIP if marker != MARKER else 3 + SKIP
+        outputs = world.say(world.alice, m.Resume(world.id, turn, 1, None, 1, m.Recovery(marker, version)))
+        assert any(isinstance(output, Hangup) for output in outputs) is hangs_up
+    assert kinds(world.alice.notices)["RecoveryRequested"] == told_before + 1
+
+
 def test_an_old_request_is_not_told_again(world: Joined) -> None:
     bob_lost_two_marks(world)
     world.reconnect()
