@@ -171,13 +171,15 @@ def test_consent_is_given_once_and_said_until_it_is_heard(world: Joined) -> None
     world.act(world.bob, e.RecoveryWanted(MARKER))
     world.settle()
     world.act(world.alice, e.RecoveryConsented(MARKER))
+    with pytest.raises(RecoveryInvalid, match="used before"):
+        world.act(world.alice, e.RecoveryConsented(MARKER))
     world.drop()
     for side in world.sides:
         world.restart(side)
     world.reconnect()
     assert not world.bob.channel.is_frozen
     assert len(told(world.alice, n.RecoveryRequested)) == 1
-    with pytest.raises(RecoveryInvalid, match="used before"):
+    with pytest.raises(RecoveryInvalid, match="does not ask"):
         world.act(world.alice, e.RecoveryConsented(MARKER))
 
 
