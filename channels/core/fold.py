@@ -134,15 +134,9 @@ def evolve(
 
 
 def _evolve_recovered(channel: Channel, record: r.RecoveryGranted | r.SigningResumed) -> Channel:
-    """What was in flight is given up: the side that lost data may not know it, and stands on another state."""
-    return replace(
-        channel,
-        leap=max(channel.leap, record.version),
-        turn=record.turn,
-        markers=(*channel.markers, record.marker),
-        in_flight=(),
-        unanswered=(),
-    )
+    """Where both sides lost data their recoveries cross: the higher version of the two counts."""
+    leap, markers = max(channel.leap, record.version), (*channel.markers, record.marker)
+    return replace(channel, leap=leap, turn=record.turn, markers=markers)
 
 
 def _evolve_signed(channel: Channel, half: HalfSigned, operations: tuple[Operation, ...]) -> Channel:

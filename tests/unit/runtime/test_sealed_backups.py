@@ -50,6 +50,9 @@ def test_nothing_of_it_shows(world: Joined) -> None:
     for secret in (channel.agreed.signatures[0], channel.agreed.book.encoded[:64], bytes(channel.terms.token)):
         assert secret not in blob
     assert sealed(world, b"o" * 12)[13:] != blob[13:]
+    # One key for each channel: the same nonce, drawn twice, then says nothing about either.
+    one, other = (seal_backup(alice.signer, ChannelId(name * 32), bytes(64), NONCE) for name in (b"a", b"b"))
+    assert one[13:77] != other[13:77]
 
 
 def test_every_changed_lost_or_added_byte_is_noticed(world: Joined) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from channels.core import events as e, facts as f, notices as n, records as r, rules
 from channels.core.exposure import exposure
+from channels.core.fold import evolve
 from channels.core.phases import Phase
 from channels.core.recovery import MAX_CLAIM, MAX_RECOVERIES, MAX_TURNS, MAX_VERSION, SKIP
 from channels.core.views import Answer, duties, housekeeping, waiting_for
@@ -255,6 +256,9 @@ def test_what_was_in_flight_is_given_up_on_both_sides(world: Joined) -> None:
     recover(world, world.bob)
     assert world.alice.channel.phase is world.bob.channel.phase is Phase.OPEN
     assert [out.version for out in world.alice.channel.outstanding] == [2]
+    assert [notice.code for notice in world.alice.notices if isinstance(notice, n.PeerRefused)] == [
+        RecoveryInvalid.code
+    ]
     world.propose(world.alice, Mark())
     assert world.agreed.version == world.alice.channel.leap
     assert not world.alice.channel.outstanding
@@ -285,6 +289,49 @@ def test_a_recovery_that_is_lost_as_well_is_asked_for_anew(world: Joined) -> Non
     assert world.bob.channel.leap == 3 + 2 * SKIP
     world.propose(world.bob, Mark())
     assert world.agreed.version == 3 + 2 * SKIP
+
+
+def test_where_both_lost_data_the_higher_turn_and_version_count(world: Joined) -> None:
+    """Alice's copy is older than Bob's by two turns: she grants, and adopts, what he knows."""
+    copy = list(world.alice.store.records(world.id))
+    world.turn_to(world.bob)
+    world.turn_to(world.alice)
+    for side, known in ((world.alice, copy), (world.bob, list(world.bob.store.records(world.id)))):
+        put_back(world, side, known, suspect=True)
+    assert (world.alice.channel.turn, world.bob.channel.turn) == (0, 2)
+    world.reconnect()
+    recover(world, world.bob, ANOTHER)
+    assert (world.alice.channel.turn, world.bob.channel.turn) == (2, 2)
+    recover(world, world.alice, b"k" * 32)
+    lower = r.RecoveryGranted(b"l" * 32, 5, 2)
+    assert evolve(world.alice.channel, lower).leap == world.alice.channel.leap > SKIP
+
+
+def test_a_frozen_side_moves_no_turn_and_gets_nothing_agreed(world: Joined) -> None:
+    """Its counter may be an old one: Alice, on an old copy, believes that she holds the turn."""
+    copy = list(world.alice.store.records(world.id))
+    for side in (world.bob, world.alice, world.bob):
+        world.turn_to(side)
+    put_back(world, world.alice, copy, suspect=True)
+    world.reconnect()
+    assert world.alice.channel.my_turn
+    world.say(world.alice, m.WantTurn(world.id))
+    world.say(world.alice, m.PassTurn(world.id, 5))
+    assert world.connected
+    assert world.alice.channel.turn == 0
+    world.confirm(f.DepositSeen(world.alice.me, 11_000 * UNIT))
+    assert housekeeping(world.alice.channel) == ()
+
+
+def test_a_request_is_judged_again_when_the_owner_agrees(world: Joined) -> None:
+    """Between the two something may have been signed at that version."""
+    bob_lost_two_marks(world)
+    world.reconnect()
+    world.act(world.bob, e.RecoveryWanted(MARKER))
+    world.settle()
+    world.alice.seat.channel = replace(world.alice.channel, seen=3 + SKIP)
+    with pytest.raises(RecoveryInvalid, match="allowed"):
+        world.act(world.alice, e.RecoveryConsented(MARKER))
 
 
 # Mallory, who claims a loss
@@ -388,6 +435,20 @@ def test_an_old_request_is_not_told_again(world: Joined) -> None:
     before = durable(world.bob.channel), len(world.bob.notices)
     world.say(world.bob, allowed)
     assert (durable(world.bob.channel), len(world.bob.notices)) == before
+
+
+def test_the_marker_of_an_earlier_recovery_is_old_news(world: Joined) -> None:
+    copy = list(world.bob.store.records(world.id))
+    for marker in (MARKER, ANOTHER):
+        put_back(world, world.bob, copy, suspect=True)
+        world.reconnect()
+        recover(world, world.bob, marker)
+    world.reconnect()
+    before = durable(world.alice.channel), kinds(world.alice.notices)["RecoveryRequested"]
+    turn = world.alice.channel.turn
+    world.say(world.alice, m.Resume(world.id, turn, 1, None, 1, m.Recovery(MARKER, 1 + SKIP)))
+    assert world.connected
+    assert (durable(world.alice.channel), kinds(world.alice.notices)["RecoveryRequested"]) == before
 
 
 def test_a_claimed_loss_rewinds_no_turn(world: Joined) -> None:

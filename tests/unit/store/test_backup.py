@@ -133,7 +133,14 @@ def test_a_signature_that_would_not_count_on_chain_is_refused(world: Joined) -> 
     assert len(halves) == 1
     forged = replace(halves[0], half=replace(halves[0].half, signature=bob.signer.sign(b"z" * 32)))
     twice = (*needed, needed[0])
-    for records, said in (((*needed, forged), "signature"), (needed[1:], "begin"), (twice, "begin")):
+    agreed = world.agreed
+    swapped = r.StateAgreed(replace(agreed, signatures=agreed.signatures[::-1]), ())
+    for records, said in (
+        ((*needed, forged), "by"),
+        ((*needed, swapped), "by"),
+        (needed[1:], "begin"),
+        (twice, "begin"),
+    ):
         data = _packed(Backup(9, 0, records))
         with pytest.raises(BackupUnreadable, match=said):
             decode_backup(data, world.id, bob.signer.address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -69,6 +70,14 @@ def test_a_store_put_back_by_replacing_the_file_is_noticed(place: Path) -> None:
     assert "not the file" in doubt(place)
 
 
+def test_a_marker_that_was_put_back_vouches_for_nothing(place: Path) -> None:
+    """An older marker would know of less than was signed."""
+    marker = Path(f"{place}.instance")
+    shutil.copy2(marker, f"{marker}.bak")
+    Path(f"{marker}.bak").replace(marker)
+    assert "not the file" in doubt(place)
+
+
 def test_a_store_that_moved_within_its_file_system_is_still_itself(place: Path, tmp_path: Path) -> None:
     there = tmp_path / "elsewhere"
     there.mkdir()
@@ -127,6 +136,22 @@ def test_only_its_owner_reads_it_and_a_disk_that_refuses_is_told(place: Path, mo
     with pytest.raises(StoreFailed, match="No space left"):
         FileInstance(place).begin(HELD)
     assert doubt(place) == "", "the old marker still stands"
+
+
+def test_a_new_marker_is_durable_before_it_takes_the_old_ones_place(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, sync = [], os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(Path(f"{place}.instance.new").exists())
+        sync(descriptor)
+
+    monkeypatch.setattr("channels.store.instance.os.fsync", note)
+    begun = FileInstance(place)
+    begun.begin(HELD)
+    begun.close()
+    assert synced == [True, False], "the file, then the directory"
 
 
 def test_a_store_in_memory_has_no_marker(place: Path) -> None:
