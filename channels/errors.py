@@ -120,6 +120,14 @@ class StoreCorrupt(StoreError):
 
 
 @dataclass(eq=False)
+class BackupUnreadable(StoreError):
+    """A backup that this key did not seal, for another channel, or damaged on its way; nothing was written."""
+
+    detail: str
+    text: ClassVar[str] = "the backup cannot be used ({detail}); nothing was written: ask another keeper"
+
+
+@dataclass(eq=False)
 class StoreTooNew(StoreError):
     """The store was written by a newer release than this one."""
 
@@ -416,6 +424,35 @@ class SigningSuspended(RuleViolation):
     shown: int
     code: ClassVar[str] = "journal: signing suspended"
     text: ClassVar[str] = "the journal ends at version {known} and version {shown} was shown: nothing more is signed"
+
+
+@dataclass(eq=False)
+class CopySuspected(RuleViolation):
+    """A party whose journal may be an old copy signs nothing until both owners have agreed to a recovery."""
+
+    known: int
+    code: ClassVar[str] = "journal: perhaps an old copy"
+    text: ClassVar[str] = (
+        "this journal, which ends at version {known}, may be an old copy: nothing is signed until it is recovered"
+    )
+
+
+@dataclass(eq=False)
+class RecoveryInvalid(RuleViolation):
+    """A recovery after data loss that nobody asked for, that was used before, or that skips to a wrong version."""
+
+    detail: str
+    code: ClassVar[str] = "recovery: invalid"
+    text: ClassVar[str] = "the recovery is refused: {detail}"
+
+
+@dataclass(eq=False)
+class BackupUnwanted(RuleViolation):
+    """A backup that is too large, or that nobody asked for."""
+
+    detail: str
+    code: ClassVar[str] = "backup: unwanted"
+    text: ClassVar[str] = "the backup is refused: {detail}"
 
 
 @dataclass(eq=False)

@@ -346,6 +346,11 @@ def durable(channel: Channel) -> tuple[Any, ...]:
         channel.turn,
         channel.accepted,
         channel.frozen,
+        channel.suspect,
+        channel.recovery,
+        channel.granted,
+        channel.leap,
+        channel.markers,
         channel.in_flight,
         replace(channel.chain, time=0),
     )

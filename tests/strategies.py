@@ -155,6 +155,10 @@ journal_records: st.SearchStrategy[Any] = st.one_of(
     st.builds(records.ChainSaid, chain_facts),
     st.builds(records.BookRecalled, books()),
     st.builds(records.SigningFrozen, words64),
+    st.builds(records.LossSuspected, hashes, words64),
+    st.builds(records.RecoveryAsked, hashes, words64),
+    st.builds(records.RecoveryGranted, hashes, words64, words64),
+    st.builds(records.SigningResumed, hashes, words64, words64),
 )
 margin_calls = st.builds(MarginCall, words64, words64)
 chain_views = st.builds(

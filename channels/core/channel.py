@@ -21,10 +21,11 @@ from ..model import (
 )
 from ..risk.engine import EXACT, MarginEngine
 from ..risk.policy import MarginPolicy
+from ..wire.messages import Recovery
 from .facts import LiquidatedSeen, SettlementSeen
 from .margin_calls import NO_CALL, MarginCall
 from .phases import Phase
-from .records import TopUpDecided
+from .records import RecoveryGranted, TopUpDecided
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,19 @@ class Signing:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerSaid:
+    """A Resume of the peer's: unsigned, so it proves nothing, but it is what the owner has to go by after a loss."""
+
+    turn: int
+    seen: int
+    """The highest version that it says was signed or skipped by anybody."""
+    agreed: int
+    """The version of the agreed state that it showed."""
+    recovery: Recovery | None
+    """What it asks of our owner, and was not answered before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Channel:
     """One party's knowledge of one channel. `machine.step` makes the next one; nobody else does."""
 
@@ -144,6 +158,16 @@ class Channel:
     """The registered state's book, where it was found in the journal rather than among what is known."""
     frozen: int = 0
     """The version that proved our journal lost data; 0: it did not."""
+    suspect: bytes = b""
+    """The marker under which this journal was found to be perhaps an old copy; empty: it was not."""
+    recovery: Recovery | None = None
+    """What our owner asks of the peer's, after a loss of data, and has no answer to yet."""
+    granted: RecoveryGranted | None = None
+    """The last recovery of the peer's that our owner agreed to."""
+    leap: int = 0
+    """The first version that may be signed after the last recovery of either side; 0: there was none."""
+    markers: tuple[bytes, ...] = ()
+    """Of all recoveries, ours and the peer's: each is used once."""
     top_up: TopUpDecided | None = None
     """The last deposit that this node decided on by itself, mined or not."""
     topped_up: int = 0
@@ -153,6 +177,8 @@ class Channel:
     unanswered: tuple[Judged, ...] = ()
     """The peer's proposals that we judged right and answer next, each on the one before it."""
     signing: Signing | None = None
+    peer_said: PeerSaid | None = None
+    """What the peer said of itself on this connection; None before its Resume."""
     is_resumed: bool = True
     """Whether we know what the peer knows, on this connection: its Resume decides what has to be sent again."""
     unresponsive: int = 0
@@ -190,6 +216,16 @@ class Channel:
         """Whether the peer asked for the channel and nothing has happened in it: it has cost the peer nothing yet."""
         chain = self.chain
         return not (self.initiated or self.version or any(chain.deposits) or chain.deadline or chain.payouts)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether our journal lost data, or may have: nothing is signed."""
+        return bool(self.frozen or self.suspect)
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether a state that one side has forgotten may still be shown: until one above the loss is agreed."""
+        return self.is_frozen or self.leap > self.agreed_version
 
     @property
     def my_turn(self) -> bool:

@@ -71,7 +71,10 @@ def registration_confirmed(channel: Channel, event: e.RegistrationConfirmed) -> 
     unknown = fact.state is not None and all(state != fact.state for state, _ in channel.known())
     outcome.persist(r.ChainSaid(fact))
     if unknown and fact.version > channel.version:
-        freeze(outcome, fact.version)
+        if fact.version >= channel.leap:
+            freeze(outcome, fact.version)
+        else:
+            outcome.notify(n.LostStateShown(fact.version))
     if fact.deadline:
         outcome.notify(n.Challenged(fact.version, outcome.channel.agreed_version, fact.deadline))
         if outcome.channel.phase is Phase.SETTLING and channel.phase is not Phase.SETTLING:

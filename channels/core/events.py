@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import RuleViolation
 from ..model import Agreed, Book, HalfSigned, Marks, Operation
-from ..wire.messages import WINDOW
+from ..wire.messages import WINDOW, Recovery
 from .facts import (
     CalledSeen,
     ClosedSeen,
@@ -82,6 +82,20 @@ class TopUpWanted(Event):
     amount: int
     total: int
     deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryWanted(Event):
+    """The owner, whose journal lost data, wants to sign again. `marker` is fresh randomness: one for each loss."""
+
+    marker: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryConsented(Event):
+    """The owner agrees to the recovery that the peer asked for under this marker."""
+
+    marker: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +194,17 @@ class ResumeSeen(Event):
     signed: int
     agreed: Agreed | None
     window: int = WINDOW
+    seen: int = 0
+    recovery: Recovery | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryAllowedSeen(Event):
+    """The peer's owner agrees to the recovery that we asked for."""
+
+    marker: bytes
+    version: int
+    turn: int
 
 
 # From the chain, confirmed

@@ -45,9 +45,14 @@ class StateExposure:
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """The agreed state first, then every outstanding one, by version."""
+    """The agreed state first, then every outstanding one, by version.
+
+    `has_lost`: after a loss of data, ours or the peer's, there may be others that are not in this list, up to one
+    trade, withdrawal, close-out or close and a window of facts above every state that was ever agreed.
+    """
 
     states: tuple[StateExposure, ...]
+    has_lost: bool = False
 
     @property
     def worst(self) -> StateExposure:
@@ -101,7 +106,7 @@ def exposure(channel: Channel, *, with_state: tuple[State, Book] | None = None) 
                 tuple(rows),
             )
         )
-    return Exposure(tuple(found))
+    return Exposure(tuple(found), channel.has_lost)
 
 
 def _cash(channel: Channel, state: State | None) -> int:

@@ -13,6 +13,7 @@ from ..errors import InvariantBroken, RuleViolation
 from ..model import Agreed, Book, HalfSigned, Intent, Operation, Party, State
 from ..risk.engine import EXACT, MarginEngine
 from ..risk.policy import MarginPolicy
+from ..wire.messages import Recovery
 from . import records as r
 from .apply import apply
 from .channel import ChainView, Channel, MarkPolicy, Outstanding, changed
@@ -122,9 +123,25 @@ def evolve(
         case r.BookRecalled(book):
             return replace(channel, recalled=book)
         case r.SigningFrozen(theirs):
-            return replace(channel, frozen=theirs)
+            asked = channel.recovery if channel.recovery and channel.recovery.version > theirs else None
+            return replace(channel, frozen=theirs, recovery=asked)
+        case r.LossSuspected(marker, signed):
+            known = max(channel.signed, signed)
+            return replace(channel, suspect=marker, signed=known, recovery=None, in_flight=(), unanswered=())
+        case r.RecoveryAsked(marker, version):
+            return replace(channel, recovery=Recovery(marker, version))
+        case r.RecoveryGranted():
+            return replace(_evolve_recovered(channel, record), granted=record)
+        case r.SigningResumed():
+            return replace(_evolve_recovered(channel, record), frozen=0, suspect=b"", recovery=None)
         case r.TopUpDecided(amount):
             return replace(channel, top_up=record, topped_up=channel.topped_up + amount)
+
+
+def _evolve_recovered(channel: Channel, record: r.RecoveryGranted | r.SigningResumed) -> Channel:
+    """Where both sides lost data their recoveries cross: the higher version of the two counts."""
+    leap, markers = max(channel.leap, record.version), (*channel.markers, record.marker)
+    return replace(channel, leap=leap, turn=record.turn, markers=markers)
 
 
 def _evolve_signed(channel: Channel, half: HalfSigned, operations: tuple[Operation, ...]) -> Channel:

@@ -13,7 +13,11 @@ def check(before: Channel, after: Channel) -> None:
     _require(after.signed >= before.signed, "the highest signed version never falls", after.signed)
     _require(after.agreed_version >= before.agreed_version, "the agreed version never falls", after.agreed_version)
     _require(after.turn >= before.turn, "the turn counter never falls", after.turn)
-    _require(not before.frozen or after.frozen >= before.frozen, "a frozen journal stays frozen", after.frozen)
+    recovered = len(after.markers) > len(before.markers) and after.leap > before.frozen
+    _require(recovered or after.frozen >= before.frozen, "a frozen journal stays frozen", after.frozen)
+    _require(recovered or not before.suspect or bool(after.suspect), "a copy stays a copy", after.suspect)
+    _require(after.leap >= before.leap, "a recovery is for ever", after.leap)
+    _require(not after.is_frozen or after.signed == before.signed, "a frozen journal signs nothing", after.signed)
     if after.chain is not before.chain:
         _check_chain(before.chain, after.chain)
     if (after.outstanding, after.in_flight, after.signed) != (before.outstanding, before.in_flight, before.signed):

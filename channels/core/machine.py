@@ -14,7 +14,7 @@ from ..model import Deployment, Party, Terms
 from ..risk.engine import EXACT, MarginEngine
 from ..risk.policy import MarginPolicy
 from ..wire import messages as m
-from . import collateral, confirmations, events as e, notices as n, records as r, resumption, updates
+from . import collateral, confirmations, events as e, notices as n, records as r, recovery, resumption, updates
 from .channel import Channel, MarkPolicy
 from .checkpoint import checkpoint, is_due
 from .commands import Notify, Persist, Send
@@ -90,6 +90,9 @@ _HANDLERS: dict[type[e.Event], Callable[[Channel, Any], Step]] = {
     e.TurnPassedSeen: updates.turn_passed_seen,
     e.CollateralCallSeen: collateral.collateral_call_seen,
     e.ResumeSeen: resumption.resume_seen,
+    e.RecoveryWanted: recovery.recovery_wanted,
+    e.RecoveryConsented: recovery.recovery_consented,
+    e.RecoveryAllowedSeen: recovery.recovery_allowed_seen,
     e.BlockConfirmed: confirmations.block_confirmed,
     e.DepositConfirmed: confirmations.amount_confirmed,
     e.PaymentConfirmed: confirmations.amount_confirmed,

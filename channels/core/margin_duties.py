@@ -311,7 +311,7 @@ def _pursuit(
 ) -> CallMargin | Liquidate | FixPrice | None:
     """Return what to do against a peer in breach: the next step of a call that stands, else a call."""
     peer = channel.me.other
-    if channel.frozen or reports is None or not reports[peer].is_breach:
+    if channel.is_frozen or reports is None or not reports[peer].is_breach:
         # A peer whose newest state is whole is not closed out on an older one, though the contract would do it.
         return None
     held, newer = registered(channel, look), _newer(channel, look)

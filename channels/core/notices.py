@@ -273,10 +273,56 @@ class ChannelClosed:
 
 @dataclass(frozen=True, slots=True)
 class DataLoss:
-    """Peer or chain show `theirs` with our signature, our journal ends at `ours`: nothing more is signed."""
+    """Peer or chain show `theirs` with our signature, our journal ends at `ours`: nothing more is signed.
+
+    `LiveChannel.recover` asks the peer's owner to go on all the same; a dispute needs nobody.
+    """
 
     ours: int
     theirs: int
+
+
+@dataclass(frozen=True, slots=True)
+class CopySuspected:
+    """This store was restored, moved or made from a backup, and may lack what was signed above `ours`.
+
+    Nothing is signed. What the peer and the chain show since then is the evidence to look at; `LiveChannel.recover`
+    then asks the peer's owner to go on.
+    """
+
+    ours: int
+
+
+@dataclass(frozen=True, slots=True)
+class LostStateShown:
+    """Peer or chain showed a state that both signed and that our journal had lost. It counts as agreed from now on."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryRequested:
+    """The peer says that it lost data, and asks to go on from `version`; its newest state is `theirs`, ours `ours`.
+
+    `LiveChannel.allow_recovery` with the marker agrees; to do nothing refuses. If `theirs` is below `ours`, the peer
+    has really lost something, and adopts ours.
+    """
+
+    marker: bytes
+    version: int
+    ours: int
+    theirs: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryAgreed:
+    """Both owners agree that signing goes on from `version`, after a loss of data by `party`.
+
+    Until a state at it or above it is agreed, what was signed before the loss may still be shown.
+    """
+
+    party: Party
+    version: int
 
 
 Notice = (
@@ -309,4 +355,8 @@ Notice = (
     | Released
     | ChannelClosed
     | DataLoss
+    | CopySuspected
+    | LostStateShown
+    | RecoveryRequested
+    | RecoveryAgreed
 )

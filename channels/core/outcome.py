@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..errors import BaseRefused, InvariantBroken, RuleViolation, SigningSuspended, TurnOutOfOrder, TurnsWasted
+from ..errors import (
+    BaseRefused,
+    CopySuspected,
+    InvariantBroken,
+    RuleViolation,
+    SigningSuspended,
+    TurnOutOfOrder,
+    TurnsWasted,
+)
 from ..model import ZERO32, Agreed
 from ..wire import messages as m
 from . import notices as n, records as r, rules
@@ -67,6 +75,8 @@ def kill(outcome: Outcome, version: int, code: str, reason: str) -> None:
 def pass_turn_if_wanted(outcome: Outcome) -> None:
     """Hand over a turn that the peer waits for, once nothing is in flight: an owner who needs it has used it, too."""
     channel = outcome.channel
+    if channel.is_frozen:
+        return  # our counter may be an old one: the peer's is adopted in the recovery
     idle = not channel.in_flight and channel.signing is None and not (channel.turn_needed and not channel.turn_used)
     if channel.turn_wanted and channel.my_turn and idle:
         outcome.channel = replace(channel, turn_wanted=False)
@@ -106,9 +116,11 @@ def note_version(channel: Channel, version: int) -> Channel:
 
 
 def check_may_sign(channel: Channel) -> None:
-    """Raise SigningSuspended for a journal that lost data."""
+    """Raise SigningSuspended for a journal that lost data, CopySuspected for one that may have."""
     if channel.frozen:
         raise SigningSuspended(channel.version, channel.frozen)
+    if channel.suspect:
+        raise CopySuspected(channel.version)
     if channel.signing is not None:
         raise InvariantBroken("one signature is asked for at a time", f"version {channel.signing.state.version}")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..model import Agreed, Book, Deployment, HalfSigned, Operation, Party, State, Terms
+from ..wire.messages import Recovery
 from .facts import ChainFact
 
 if TYPE_CHECKING:
@@ -83,6 +84,43 @@ class SigningFrozen:
 
 
 @dataclass(frozen=True, slots=True)
+class LossSuspected:
+    """This journal may be an old copy: it was restored, moved, or made anew from a backup. Nothing is signed any more.
+
+    `signed` is the highest version that it is known to have signed all the same, 0 where nothing more is known.
+    """
+
+    marker: bytes
+    signed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryAsked:
+    """Our owner wants to go on after a loss of data, from `version` on, if the peer's owner agrees."""
+
+    marker: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryGranted:
+    """Our owner agrees that the peer, which lost data, goes on from `version`, with the turn at `turn`."""
+
+    marker: bytes
+    version: int
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class SigningResumed:
+    """Both owners agree: after our loss of data we sign again, from `version` on, with the peer's turn counter."""
+
+    marker: bytes
+    version: int
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class TopUpDecided:
     """This node spends `amount` token units of its owner's to cure a margin call: journalled before they leave.
 
@@ -109,6 +147,11 @@ class Checkpoint:
     chain: ChainView
     recalled: Book | None
     frozen: int
+    suspect: bytes
+    recovery: Recovery | None
+    granted: RecoveryGranted | None
+    leap: int
+    markers: tuple[bytes, ...]
     top_up: TopUpDecided | None
     topped_up: int
     in_flight: tuple[int, ...]
@@ -146,6 +189,10 @@ Record = (
     | ChainSaid
     | BookRecalled
     | SigningFrozen
+    | LossSuspected
+    | RecoveryAsked
+    | RecoveryGranted
+    | SigningResumed
     | TopUpDecided
     | Checkpoint
 )

@@ -8,22 +8,18 @@ from ..errors import WindowFull
 from ..model import Agreed
 from ..wire import messages as m
 from . import events as e, notices as n, records as r
-from .channel import Channel
+from .channel import Channel, PeerSaid
 from .commands import Send
 from .outcome import Outcome, Step, agree, freeze, kill, note_version, proposal_message, take_turn
 from .phases import Phase
+from .recovery import recovery_heard, resume_message
 
 
 def connected(channel: Channel, event: e.Connected) -> Step:
     if not channel.accepted:
         return Step(channel, (Send(m.Open(channel.deployment, channel.terms)),))
     fresh = replace(channel, turn_wanted=False, called=0, unanswered=(), turn_used=0, idle_turns=0, is_resumed=False)
-    return Step(fresh, (Send(_resume(channel)),))
-
-
-def _resume(channel: Channel) -> m.Resume:
-    newest = max((a for a in (channel.agreed, channel.closing) if a), key=lambda a: a.version, default=None)
-    return m.Resume(channel.id, channel.turn, channel.signed, newest)
+    return Step(replace(fresh, peer_said=None), (Send(resume_message(channel)),))
 
 
 def terms_confirmed(channel: Channel, event: e.TermsConfirmed) -> Step:
@@ -37,7 +33,7 @@ def terms_confirmed(channel: Channel, event: e.TermsConfirmed) -> Step:
 def _accepted(outcome: Outcome) -> None:
     """The peer has the terms too; from it comes what it said before its acceptance reached us."""
     outcome.persist(r.TermsAccepted())
-    outcome.send(_resume(outcome.channel))
+    outcome.send(resume_message(outcome.channel))
     outcome.notify(n.ChannelOpened())
 
 
@@ -60,6 +56,17 @@ def resume_seen(channel: Channel, event: e.ResumeSeen) -> Step:
     if theirs is not None:
         _compare_agreed(outcome, theirs)
     outcome.channel = note_version(outcome.channel, event.signed)
+    shown = theirs.version if theirs else 0
+    if event.recovery is not None and outcome.channel.phase is not Phase.CLOSED:
+        recovery_heard(outcome, event.recovery, shown)
+    asked = event.recovery
+    if asked is None or asked.marker in channel.markers:
+        asked = channel.peer_said.recovery if channel.peer_said else None
+    said = PeerSaid(event.turn, max(event.signed, event.seen), shown, asked)
+    outcome.channel = replace(outcome.channel, peer_said=said)
+    if outcome.channel.is_frozen:
+        # Our counter and what we have in flight may be old: the owners' recovery settles both.
+        return outcome.done()
     # A lower counter is old news: two connections that were made at once may be read in another order than written.
     # A peer that really went back finds out by our Resume, whose counter does not follow its own.
     if event.turn > outcome.channel.turn:
@@ -95,5 +102,9 @@ def _compare_agreed(outcome: Outcome, theirs: Agreed) -> None:
         return
     if any(out.half.state == theirs.state for out in channel.outstanding):
         agree(outcome, theirs)
-    else:
+        return
+    if theirs.version >= channel.leap:
         freeze(outcome, theirs.version)
+    # Both signed it, so the peer can enforce it: to know it, and its book, can only help.
+    outcome.persist(r.StateAgreed(theirs, ()))
+    outcome.notify(n.LostStateShown(theirs.version))

@@ -58,8 +58,13 @@ MAX_VALIDITY = 3_600
 
 
 def next_version(channel: Channel) -> int:
-    """Return the version our next proposal takes: above every one that either side ever signed or registered."""
-    return max(channel.signed, channel.seen, channel.version, channel.chain.version) + 1
+    """Return the version our next proposal takes: above every one that either side ever signed, registered or left."""
+    return top_version(channel) + 1
+
+
+def top_version(channel: Channel) -> int:
+    """Return the highest version that we know to be signed, registered, or skipped in a recovery."""
+    return max(channel.signed, channel.seen, channel.version, channel.chain.version, channel.leap - 1)
 
 
 def judge(
@@ -82,6 +87,8 @@ def judge(
     if len(exclusive) > 1 and not all(isinstance(op, Trade) for op in exclusive):
         # Several trades are one option, agreed as a whole or not at all; of anything else there is one.
         raise OutstandingProposal(state.version)
+    if not all(isinstance(op, Close | Reopen) for op in exclusive):
+        _check_superseded(channel)
     if proposer is channel.me and exclusive:
         check_exclusive(channel)
     for operation in operations:
@@ -151,7 +158,7 @@ def _cash(channel: Channel, state: State | None) -> tuple[int, int]:
 def _check_version(channel: Channel, version: int, proposer: Party) -> None:
     if channel.bar is not None:
         raise SigningBarred(channel.bar.version, channel.bar.valid_until)
-    floor = max(channel.version, channel.chain.version, channel.signed, channel.tip_version)
+    floor = max(channel.version, channel.chain.version, channel.signed, channel.tip_version, channel.leap - 1)
     if version <= floor:
         raise StaleVersion(version, floor)
     if version > floor + MAX_SKIP:
@@ -172,6 +179,18 @@ def check_exclusive(channel: Channel) -> None:
             expired_close = out.half.state.valid_until and out.half.state.valid_until < channel.chain.time
             if not expired_close:
                 raise OutstandingProposal(out.version)
+
+
+def check_options(channel: Channel) -> None:
+    """Raise OutstandingProposal where a fact has to be agreed before the next option is written."""
+    _check_superseded(channel)
+    check_exclusive(channel)
+
+
+def _check_superseded(channel: Channel) -> None:
+    """After a recovery a fact is agreed first: it supersedes whatever was lost, which an option would only add to."""
+    if channel.leap > channel.agreed_version:
+        raise OutstandingProposal(channel.leap)
 
 
 def _check_phase(channel: Channel, operation: Operation) -> None:

@@ -194,7 +194,7 @@ def turn_wanted_seen(channel: Channel, event: e.TurnWantedSeen) -> Step:
 
 
 def turn_passed_seen(channel: Channel, event: e.TurnPassedSeen) -> Step:
-    if event.turn <= channel.turn:
+    if event.turn <= channel.turn or channel.is_frozen:
         return Step(channel)
     outcome = Outcome(channel)
     take_turn(outcome, event.turn)

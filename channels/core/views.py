@@ -134,7 +134,7 @@ def _missing_prices(channel: Channel, state: State | None, book: Book) -> tuple[
 
 def housekeeping(channel: Channel) -> tuple[Operation, ...]:
     """Return the facts that the turn holder should get agreed: confirmed deposits and payments, settled expiries."""
-    if channel.phase not in (Phase.OPEN, Phase.PROPOSED) or channel.bar is not None:
+    if channel.phase not in (Phase.OPEN, Phase.PROPOSED) or channel.bar is not None or channel.is_frozen:
         return ()
     state, book = channel.tip
     deposits = state.deposits if state else (0, 0)
@@ -149,6 +149,9 @@ def housekeeping(channel: Channel) -> tuple[Operation, ...]:
         price = chain.settlement(underlying, expiry)
         if price is not None:
             operations.append(SettleExpiry(underlying, expiry, price))
+    if not operations and channel.leap > channel.tip_version:
+        # After a recovery any fact supersedes what was lost: this one says what both know already.
+        operations.append(Acknowledge(deposits, withdrawals))
     return tuple(operations)
 
 
@@ -211,6 +214,9 @@ def waiting_for(channel: Channel) -> str:
                 return "the book of the registered state, which this store does not hold"
             left = final[1].last_expiry - chain.time
             return f"the last expiry, in {left} s" if left > 0 else "settlement prices, then anyone settles"
+    if channel.is_frozen:
+        who = "the peer's owner" if channel.recovery else "our owner"
+        return f"{who} to agree to a recovery: this journal has lost data, or may have"
     if channel.bar:
         return f"version {channel.bar.version} to be mined, or to expire at {channel.bar.valid_until}"
     return "an operation by " + ("us: we hold the turn" if channel.my_turn else "the peer, who holds the turn")

@@ -54,6 +54,8 @@ class NodeConfig:
     """How many proposals may be in flight; with a peer that allows fewer, as many as that."""
     close_validity: int = 600
     """How long a CLOSE or REOPEN of ours stays valid; meanwhile nothing is signed above it."""
+    backup_interval: float = 5.0
+    """How often at most a peer is given our newest backup of each channel to keep, encrypted; 0: never."""
     tls: bool = True
     """Speak TLS 1.3 with peers; without it only where something else protects the line."""
     max_strangers: int = 256

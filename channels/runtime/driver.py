@@ -8,7 +8,7 @@ sends messages and delivers notices.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -34,7 +34,7 @@ class Then:
 class Driver:
     """One queue of effects for all channels of a node. Raises what the store raises; then nothing more is carried out.
 
-    `send(channel, message)` and `notify(channel, notice)` must not block.
+    `send(channel, message)`, `notify(channel, notice)` and `durable(records)`, told after an append, must not block.
     """
 
     def __init__(
@@ -42,8 +42,9 @@ class Driver:
         store: Store,
         send: Callable[[ChannelId, Message], None],
         notify: Callable[[ChannelId, Notice], None],
+        durable: Callable[[Mapping[ChannelId, Sequence[Record]]], None] = lambda batch: None,
     ) -> None:
-        self._store, self._send, self._notify = store, send, notify
+        self._store, self._send, self._notify, self._durable = store, send, notify, durable
         self._queue: deque[tuple[ChannelId, Effect] | Then] = deque()
         self._wake = trio.Event()
 
@@ -80,6 +81,7 @@ class Driver:
                     records.setdefault(item[0], []).append(item[1].record)
             if records:
                 await trio.to_thread.run_sync(self._store.append_all, records)
+                self._durable(records)
             for item in batch:
                 if isinstance(item, Then):
                     item.do()

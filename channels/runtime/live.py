@@ -334,6 +334,38 @@ class LiveChannel:
             call = chain.challenge_unsigned(channel.terms)
         return (await self._node.send(call)).block
 
+    async def recover(self) -> int:
+        """After a loss of data, ask the peer's owner to go on; return the first version of what is signed from then on.
+
+        Look first at what the peer and the chain have shown (`state`, the notices): our owner's consent is final, and a
+        peer may have hidden the newest state. Waits for the peer, and for its owner as long as that takes; may be
+        called again, also after a restart. Raises RecoveryInvalid where nothing was lost.
+        """
+        await self._hear_peer()
+        self._node.act(self._seat, e.RecoveryWanted(self._node.random(32)))
+        while self.state.is_frozen:
+            await self._changed.wait()
+        return self.state.leap
+
+    async def _hear_peer(self) -> None:
+        """Wait for the peer's Resume. On the connection on which a channel was opened there is none: that is cut."""
+        peer = self.state.terms.signers[self.state.me.other]
+        while self.state.is_frozen and self.state.peer_said is None:
+            with trio.move_on_after(self._node.config.reply_timeout):
+                while self.state.peer_said is None:
+                    await trio.sleep(self._node.config.poll)
+            link = self._node.link_to(peer)
+            if self.state.peer_said is None and link is not None:
+                link.hang_up()
+
+    def allow_recovery(self, marker: bytes) -> None:
+        """Agree that the peer, which says it lost data, goes on; `RecoveryRequested` has the marker.
+
+        What it half-signed before and we know of stays ours to show; from here on both sign far above it. Raises
+        RecoveryInvalid for a marker that the peer does not ask with, or asked with before.
+        """
+        self._node.act(self._seat, e.RecoveryConsented(marker))
+
     async def release(self, amount: Human | None = None) -> int:
         """Take excess collateral out of a channel that settles; return the token units paid.
 

@@ -9,21 +9,27 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
 from ..chain.port import Call, Chain, Receipt
 from ..core import events as e
 from ..core.commands import Effect
+from ..core.fold import evolve
 from ..core.machine import open_channel, replay
-from ..core.notices import Notice
+from ..core.notices import CopySuspected, Notice
+from ..core.phases import Phase
+from ..core.records import LossSuspected
 from ..errors import InvalidValue, KeyUnusable, MarkRefused, PeerUnresponsive, StoreCorrupt, TermsRefused
 from ..model import Address, ChannelId, Deployment, Leg, Marks, Party, Terms
 from ..seal import Signer
-from ..session import Deal, FairDeal, Market, OpeningRefused, PeerKnown, Role, Routed, Seat, Session, no_market
+from ..session import Deal, FairDeal, Kept, Market, OpeningRefused, PeerKnown, Role, Routed, Seat, Session, no_market
 from ..store import Store
+from ..store.instance import Reached, instance_of
+from ..store.keep import keep_beside
 from ..wire.messages import Message
+from .backups import Backups
 from .clock import Clock, system_clock
 from .config import NodeConfig
 from .driver import Driver
@@ -55,14 +61,18 @@ class Node:
         clock: Clock,
         random: Callable[[int], bytes],
         nursery: trio.Nursery,
+        cursor: int,
     ) -> None:
         self.signer, self.store, self.chain, self.config = signer, store, chain, config
         self.market, self.deal, self.now, self.random = market, deal, clock, random
         self.seats: dict[ChannelId, Seat] = {}
         self.channels: dict[ChannelId, LiveChannel] = {}
-        self.driver = Driver(store, self._send, self._notify)
+        self.instance = instance_of(store.path)
+        self.driver = Driver(store, self._send, self._notify, self.instance.note)
         self.engines, self.sources = CheckedEngines(chain, config), CheckedSources(chain, config)
         self.margins = MarginKeeper(self)
+        self.watcher = Watcher(self, cursor)
+        self.backups = Backups(self, keep_beside(store.path))
         self._nursery = nursery
         self._links: dict[Address, Link] = {}
         self._strangers: list[trio.CancelScope] = []
@@ -129,7 +139,7 @@ class Node:
         """Run one connection to its end; return whether the peer proved who it is and broke no rule."""
         error: Ending | None = None
         keep_alive(socket)
-        secured = await self._secure(socket, role)
+        secured = await self.secure(socket, role)
         if secured is None:
             return False
         stream, certificate = secured
@@ -155,7 +165,7 @@ class Node:
                 self._touch()
         return link.peer is not None and error is None
 
-    async def _secure(self, socket: trio.SocketStream, role: Role) -> tuple[trio.abc.Stream, bytes] | None:
+    async def secure(self, socket: trio.SocketStream, role: Role) -> tuple[trio.abc.Stream, bytes] | None:
         """Return the stream and the certificate's hash, or None after closing a line on which TLS does not come up."""
         with trio.move_on_after(HANDSHAKE_TIMEOUT):
             try:
@@ -169,7 +179,7 @@ class Node:
         """Return the connection to a peer, or None."""
         return self._links.get(peer)
 
-    def _on_output(self, link: Link, output: Routed | PeerKnown | OpeningRefused) -> None:
+    def _on_output(self, link: Link, output: Routed | PeerKnown | OpeningRefused | Kept) -> None:
         match output:
             case PeerKnown(peer):
                 if any(peer in live.state.terms.signers for live in self.channels.values()):
@@ -184,6 +194,8 @@ class Node:
             case OpeningRefused(channel, _, _):
                 self._refusals[channel] = output
                 self._touch()
+            case Kept():
+                self.backups.hear(link, output)
             case Routed(channel, effect):
                 self._adopt(channel)
                 self._known(link.stranger)
@@ -247,8 +259,29 @@ class Node:
                 return party
         raise TermsRefused(f"{self.signer.address} is neither signer")
 
+    async def recover(self, host: str, port: int, peer: Address) -> list[LiveChannel]:
+        """Ask a peer for the backups it keeps for us; return the channels that came back, and stay connected if any.
+
+        For a node with an empty store, or one that lacks channels. A channel that comes back signs nothing until both
+        owners agree: `LiveChannel.recover`. A backup that our key did not seal, or that is damaged, is logged and
+        skipped; an old one cannot be told from a new one, which is why nothing is signed. Raises PeerUnresponsive.
+        """
+        found = await self.backups.recover(host, port, peer)
+        if found and self.link_to(peer) is None:
+            await self.connect(host, port, peer)
+        return found
+
+    def adopt_recovered(self, seat: Seat) -> LiveChannel:
+        """Take our seat at a channel that is journalled and known to nobody here yet."""
+        channel = seat.channel.id
+        self.seats[channel] = seat
+        live = self.channels[channel] = LiveChannel(self, seat)
+        live.deliver(CopySuspected(seat.channel.version))
+        self._touch()
+        return live
+
     def restore(self) -> None:
-        """Replay every channel of the store."""
+        """Replay every channel of the store; where that may be an old copy, journal that nothing is signed any more."""
         for channel in self.store.channels():
             records = self.store.records(channel)
             if not records:
@@ -262,6 +295,23 @@ class Node:
             state = replay(records, policy, self.config.mark_policy, engine)
             self.seats[channel] = Seat(state, self.signer, self.market, self.deal, self.config.limits)
             self.channels[channel] = LiveChannel(self, self.seats[channel])
+        self._mark_instance()
+
+    def _mark_instance(self) -> None:
+        states = {channel: seat.channel for channel, seat in self.seats.items()}
+        found = {channel: Reached(state.signed, state.version, state.turn) for channel, state in states.items()}
+        reason = self.instance.doubt(found)
+        if reason:
+            log.warning("the store %s may be an old copy, so nothing is signed in it: %s", self.store.path, reason)
+            record = LossSuspected(self.random(32), 0)
+            doubted = [channel for channel, state in states.items() if state.phase is not Phase.CLOSED]
+            self.store.append_all({channel: [record] for channel in doubted})
+            for channel in doubted:
+                self.seats[channel].channel = evolve(states[channel], record)
+        for channel, seat in self.seats.items():
+            if seat.channel.suspect:
+                self.channels[channel].deliver(CopySuspected(seat.channel.version))
+        self.instance.begin(found)
 
     def _adopt(self, channel: ChannelId) -> None:
         if channel not in self.channels and channel in self.seats:
@@ -340,7 +390,7 @@ async def open_node(
         cursor = (await trio.to_thread.run_sync(chain.head)).number
     failure: Exception | None = None
     try:
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
             node = Node(
                 signer,
                 store=store,
@@ -351,12 +401,15 @@ async def open_node(
                 clock=clock,
                 random=random,
                 nursery=nursery,
+                cursor=cursor,
             )
+            stack.callback(node.instance.close)
             await node.engines.check_configured()
             await node.sources.check_configured()
             node.restore()
             nursery.start_soon(node.driver.run)
-            nursery.start_soon(Watcher(node, cursor).run)
+            nursery.start_soon(node.watcher.run)
+            nursery.start_soon(node.backups.run)
             try:
                 yield node
                 await node.driver.flush()

@@ -11,7 +11,7 @@ import trio
 
 from ..errors import InvariantBroken, PeerFault, RemoteProtocolError
 from ..model import Address
-from ..session import Hangup, OpeningRefused, Output, PeerKnown, Reply, Routed, Session
+from ..session import Hangup, Kept, OpeningRefused, Output, PeerKnown, Reply, Routed, Session
 from ..wire.messages import Message
 from .clock import Clock
 from .log import log
@@ -57,7 +57,7 @@ class Link:
         stream: trio.abc.Stream,
         session: Session,
         clock: Clock,
-        on_output: Callable[[Link, Routed | PeerKnown | OpeningRefused], None],
+        on_output: Callable[[Link, Routed | PeerKnown | OpeningRefused | Kept], None],
         stranger: trio.CancelScope | None = None,
         pace: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:

@@ -231,9 +231,9 @@ class Proposer:
         return tuple(fitted)
 
     async def _supersede(self) -> None:
-        """Agree a mark above a refused trade or withdrawal: until then it is a free option that the peer holds."""
+        """Agree a mark above a refused trade or withdrawal, or a loss of data: free options that the peer holds."""
         try:
-            rules.check_exclusive(self._channel)
+            rules.check_options(self._channel)
         except OutstandingProposal:
             version = self._propose_now(self._fitted((Mark(),)))
             answer = await self._answer_to(version)

@@ -47,6 +47,8 @@ class Watcher:
     def __init__(self, node: Node, cursor: int) -> None:
         self._node = node
         self._cursor = cursor
+        self.lock = trio.Lock()
+        """Held while blocks are read: who holds it sees the cursor stand still."""
         self._head: Block | None = None
         self._met: set[ChannelId] = set()
         self._first_looks: dict[ChannelId, tuple[int, OnChain]] = {}
@@ -75,8 +77,17 @@ class Watcher:
                     self._call_collateral(seat)
                 await trio.sleep(self._node.config.poll)
 
+    @property
+    def cursor(self) -> int:
+        """The last block whose facts every channel of the node has heard."""
+        return self._cursor
+
     async def look(self) -> None:
         """Read every newly confirmed block once, and move the cursor past it when all of it is durable."""
+        async with self.lock:
+            await self._look()
+
+    async def _look(self) -> None:
         node, chain = self._node, self._node.chain
         head = await trio.to_thread.run_sync(chain.head, abandon_on_cancel=True)
         self._head = head
@@ -149,6 +160,8 @@ class Watcher:
             answers = isinstance(duty, views.Answer | d.Disarm | d.Cure | d.TopUp)
             wanted = config.answer if answers else config.settle or isinstance(duty, d.CallMargin | d.Liquidate)
             key = (seat.channel.id, type(duty).__name__)
+            if isinstance(duty, d.CallMargin) and seat.channel.is_frozen:
+                continue  # what we lost may have cured the peer
             if wanted and key not in self._busy and self._refused.get(key) != (duty, self._head):
                 self._busy.add(key)
                 nursery.start_soon(self._perform, seat, duty, key)

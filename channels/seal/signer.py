@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+
 import coincurve
 
 from ..errors import KeyUnusable
@@ -39,8 +41,19 @@ class Signer:
         raw = self._key.sign_recoverable(digest, hasher=None)
         return raw[:64] + bytes((raw[64] + 27,))
 
+    def derive(self, purpose: bytes) -> bytes:
+        """Return a 32-byte key for a purpose: HKDF-SHA256 (RFC 5869) of the signing key. It tells nothing about it."""
+        assert self._key is not None
+        return hkdf(self._key.secret, b"option-channels", purpose)
+
     def __repr__(self) -> str:
         return f"Signer({self.address})"
+
+
+def hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
+    """Return the first 32 bytes of HKDF-SHA256: extract, then the one block that so many bytes take. RFC 5869."""
+    extracted = hmac.digest(salt, secret, "sha256")
+    return hmac.digest(extracted, info + b"\x01", "sha256")
 
 
 def address_of(key: coincurve.PublicKey) -> Address:

@@ -3,13 +3,14 @@
 from .deal import Deal, FairDeal, Offer, any_deal
 from .handshake import Handshake, Role
 from .seat import Market, Seat, no_market
-from .session import Hangup, OpeningRefused, Output, PeerKnown, Reply, Routed, Session
+from .session import Hangup, Kept, OpeningRefused, Output, PeerKnown, Reply, Routed, Session
 
 __all__ = [
     "Deal",
     "FairDeal",
     "Handshake",
     "Hangup",
+    "Kept",
     "Market",
     "Offer",
     "OpeningRefused",

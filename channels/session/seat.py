@@ -115,12 +115,14 @@ class Seat:
                 return self.act(e.CollateralCallSeen(version, amount))
             case m.PassTurn(_, turn):
                 return self.act(e.TurnPassedSeen(turn))
-            case m.Resume(_, turn, signed, agreed):
+            case m.RecoveryAllowed(_, marker, version, turn):
+                return self.act(e.RecoveryAllowedSeen(marker, version, turn))
+            case m.Resume(_, turn, signed, agreed, seen, recovery):
                 if agreed is not None:
                     if agreed.state.channel != self.channel.id:
                         raise WrongChannel(self.channel.id.hex(), agreed.state.channel.hex())
                     check_agreed(self.channel.deployment, self.channel.terms, agreed)
-                return self.act(e.ResumeSeen(turn, signed, agreed, self.window))
+                return self.act(e.ResumeSeen(turn, signed, agreed, self.window, seen, recovery))
             case m.OpenAccepted():
                 return self.act(e.TermsConfirmed())
             case m.OpenRefused():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ..core import events as e
 from ..core.commands import Effect
 from ..errors import (
+    BackupUnwanted,
     BadSignature,
     InvariantBroken,
     PeerFault,
@@ -72,7 +73,14 @@ class Hangup:
     farewell: bytes
 
 
-Output = Routed | PeerKnown | OpeningRefused | Reply | Hangup
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The peer says something about backups: `Backup` and `BackupsWanted` to a keeper, the others to who lost data."""
+
+    message: m.Backup | m.BackupsWanted | m.BackupReturned | m.BackupsEnd
+
+
+Output = Routed | PeerKnown | OpeningRefused | Reply | Hangup | Kept
 Opener = Callable[[Deployment, Terms], tuple[Seat, list[Effect]]]
 """The owner's policy for terms that a peer proposes: a new seat and its effects, or TermsRefused."""
 
@@ -87,7 +95,8 @@ class Session:
 
     `start()` gives the first bytes to send. `receive_data` returns outputs in order, each to be carried out before the
     next; `to_bytes` frames the message of a Send. A peer that breaks a rule gets a Hangup as the last output, after the
-    effects of whatever it said rightly before; from then on the session returns nothing.
+    effects of whatever it said rightly before; from then on the session returns nothing. With `recovers` the connection
+    only asks for backups: what the peer says about channels is not heard.
     """
 
     def __init__(
@@ -101,7 +110,10 @@ class Session:
         expected: Address | None = None,
         certificate: bytes = ZERO32,
         window: int = m.WINDOW,
+        recovers: bool = False,
     ) -> None:
+        self._recovers = recovers
+        self._has_returned = False
         self._handshake = Handshake(signer, role, nonce, expected=expected, certificate=certificate, window=window)
         self._frames = FrameReader()
         self._seats, self._opener = seats, opener
@@ -179,6 +191,10 @@ class Session:
         match message:
             case m.Greeting() | m.Hello():
                 raise UnexpectedMessage(type(message).__name__, "the handshake is done")
+            case m.Backup() | m.BackupsWanted() | m.BackupReturned() | m.BackupsEnd():
+                outputs.append(self._receive_kept(message))
+            case _ if self._recovers:
+                return
             case m.Open(deployment, terms):
                 outputs += self._receive_open(deployment, terms)
             case m.OpenRefused(channel, code, reason):
@@ -204,6 +220,20 @@ class Session:
             seat.window = self._handshake.window
             outputs += [Routed(seat.channel.id, effect) for effect in seat.act(e.Connected())]
         return outputs
+
+    def _receive_kept(self, message: m.Backup | m.BackupsWanted | m.BackupReturned | m.BackupsEnd) -> Kept:
+        """Let through what was asked for: a blob for a channel with this peer, one request on each connection."""
+        match message:
+            case m.Backup(channel, _):
+                self._seat(channel)
+            case m.BackupsWanted():
+                if self._has_returned:
+                    raise BackupUnwanted("all backups were wanted before on this connection")
+                self._has_returned = True
+            case m.BackupReturned() | m.BackupsEnd():
+                if not self._recovers:
+                    raise BackupUnwanted("nobody asked for one")
+        return Kept(message)
 
     def _receive_open(self, deployment: Deployment, terms: Terms) -> list[Output]:
         channel = terms.channel_id(deployment)

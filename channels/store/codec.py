@@ -28,11 +28,15 @@ from ..core.records import (
     BookRecalled,
     ChainSaid,
     Checkpoint,
+    LossSuspected,
     Opened,
     ProposalsKilled,
     Record,
+    RecoveryAsked,
+    RecoveryGranted,
     Signed,
     SigningFrozen,
+    SigningResumed,
     StateAgreed,
     TermsAccepted,
     TopUpDecided,
@@ -44,7 +48,7 @@ from ..model.marks import MAX_EXPIRIES, MAX_LEGS, MAX_UNDERLYINGS
 from ..seal import state_struct_hash
 from ..wire import schema as s
 from ..wire.codec import AGREED, pack_with, unpack_with
-from ..wire.messages import MAX_WINDOW_OPERATIONS
+from ..wire.messages import MAX_WINDOW_OPERATIONS, Recovery
 
 MAX_RECORD = 2**20
 """Bytes of the largest record: 64 trades of 64 legs, each with the marks of a full book, take two thirds of it."""
@@ -113,6 +117,7 @@ _CHAIN = s.struct(
     margin_place=s.PAIR,
     liquidated=s.optional(_LIQUIDATED),
 )
+_GRANTED = s.struct(RecoveryGranted, marker=s.BYTES32, version=s.NUMBER, turn=s.NUMBER)
 _CHECKPOINT = s.struct(
     Checkpoint,
     accepted=s.FLAG,
@@ -124,6 +129,11 @@ _CHECKPOINT = s.struct(
     chain=_CHAIN,
     recalled=s.optional(s.BOOK),
     frozen=s.NUMBER,
+    suspect=s.blob(32),
+    recovery=s.optional(s.struct(Recovery, marker=s.BYTES32, version=s.NUMBER)),
+    granted=s.optional(_GRANTED),
+    leap=s.NUMBER,
+    markers=s.sequence(s.BYTES32, 0, 2**10),
     top_up=s.optional(_TOP_UP),
     topped_up=s.AMOUNT,
     in_flight=s.sequence(s.NUMBER, 0, 2**10),
@@ -139,6 +149,10 @@ _RECORDS: list[tuple[int, type, s.Codec]] = [
     (8, BookRecalled, s.struct(BookRecalled, book=s.BOOK)),
     (9, TopUpDecided, _TOP_UP),
     (10, ProposalsKilled, s.struct(ProposalsKilled, version=s.NUMBER)),
+    (14, LossSuspected, s.struct(LossSuspected, marker=s.BYTES32, signed=s.NUMBER)),
+    (15, RecoveryAsked, s.struct(RecoveryAsked, marker=s.BYTES32, version=s.NUMBER)),
+    (16, RecoveryGranted, _GRANTED),
+    (17, SigningResumed, s.struct(SigningResumed, marker=s.BYTES32, version=s.NUMBER, turn=s.NUMBER)),
     (CHECKPOINT, Checkpoint, _CHECKPOINT),
 ]
 RECORD = s.union(_RECORDS)

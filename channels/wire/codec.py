@@ -14,7 +14,12 @@ from ..errors import MalformedMessage
 from ..model import Agreed
 from . import schema as s
 from .messages import (
+    MAX_BACKUP,
     Accept,
+    Backup,
+    BackupReturned,
+    BackupsEnd,
+    BackupsWanted,
     CollateralCall,
     Fault,
     Greeting,
@@ -25,6 +30,8 @@ from .messages import (
     OpenRefused,
     PassTurn,
     Propose,
+    Recovery,
+    RecoveryAllowed,
     Reject,
     Resume,
     WantTurn,
@@ -34,6 +41,8 @@ MAX_MESSAGE = 65_536
 """Bytes of the largest message: a trade of 64 legs with the marks of a full book takes a sixth of it."""
 
 _CODE, _REASON = s.text(64), s.text(512)
+_RECOVERY = s.struct(Recovery, marker=s.BYTES32, version=s.NUMBER)
+_BLOB = s.blob(MAX_BACKUP)
 AGREED = s.struct(Agreed, state=s.STATE, book=s.BOOK, signatures=s.sequence(s.SIGNATURE, 2, 2))
 MESSAGE = s.union(
     [
@@ -62,10 +71,27 @@ MESSAGE = s.union(
         (
             11,
             Resume,
-            s.struct(Resume, channel=s.BYTES32, turn=s.NUMBER, signed=s.NUMBER, agreed=s.optional(AGREED)),
+            s.struct(
+                Resume,
+                channel=s.BYTES32,
+                turn=s.NUMBER,
+                signed=s.NUMBER,
+                agreed=s.optional(AGREED),
+                seen=s.NUMBER,
+                recovery=s.optional(_RECOVERY),
+            ),
         ),
         (12, Fault, s.struct(Fault, code=_CODE, reason=_REASON)),
         (13, CollateralCall, s.struct(CollateralCall, channel=s.BYTES32, version=s.NUMBER, amount=s.AMOUNT)),
+        (
+            14,
+            RecoveryAllowed,
+            s.struct(RecoveryAllowed, channel=s.BYTES32, marker=s.BYTES32, version=s.NUMBER, turn=s.NUMBER),
+        ),
+        (15, Backup, s.struct(Backup, channel=s.BYTES32, blob=_BLOB)),
+        (16, BackupsWanted, s.struct(BackupsWanted)),
+        (17, BackupReturned, s.struct(BackupReturned, channel=s.BYTES32, blob=_BLOB)),
+        (18, BackupsEnd, s.struct(BackupsEnd, count=s.NUMBER)),
     ]
 )
 

@@ -12,6 +12,8 @@ WINDOW = 32
 """How many proposals may be in flight by default; the smaller of both sides' numbers counts."""
 MAX_WINDOW_OPERATIONS = 64
 """How many operations they may hold together: what is agreed at once is one record of the journal."""
+MAX_BACKUP = 61_440
+"""Bytes of the largest backup that one party keeps for another: it fits into one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +106,65 @@ class PassTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class Recovery:
+    """The sender lost data and its owner wants to go on: from `version` on, once for this `marker`, if both agree."""
+
+    marker: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Resume:
-    """After a (re)connection: the latest agreed state with its book, the highest version ever signed, the turn."""
+    """After a (re)connection: the latest agreed state with its book, the highest version ever signed, the turn.
+
+    `seen` is the highest version that the sender knows to be signed or skipped by either side, `recovery` what it asks
+    of the peer's owner after a loss of data.
+    """
 
     channel: ChannelId
     turn: int
     signed: int
     agreed: Agreed | None
+    seen: int = 0
+    recovery: Recovery | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryAllowed:
+    """The sender's owner agrees to the peer's recovery: it goes on from `version`, with the turn at `turn`."""
+
+    channel: ChannelId
+    marker: bytes
+    version: int
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """Asks the peer to keep these bytes, instead of those before, until they are wanted. Only the sender reads them."""
+
+    channel: ChannelId
+    blob: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BackupsWanted:
+    """Asks for every backup that the peer keeps for the sender, who has lost its journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReturned:
+    """What the sender keeps for the peer, about one channel."""
+
+    channel: ChannelId
+    blob: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BackupsEnd:
+    """All backups were returned: so many."""
+
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +201,22 @@ Message = (
     | Resume
     | Fault
     | CollateralCall
+    | RecoveryAllowed
+    | Backup
+    | BackupsWanted
+    | BackupReturned
+    | BackupsEnd
 )
-ChannelMessage = OpenAccepted | OpenRefused | Propose | Accept | Reject | WantTurn | PassTurn | Resume | CollateralCall
+ChannelMessage = (
+    OpenAccepted
+    | OpenRefused
+    | Propose
+    | Accept
+    | Reject
+    | WantTurn
+    | PassTurn
+    | Resume
+    | CollateralCall
+    | RecoveryAllowed
+)
 """Messages that name the channel they are about."""

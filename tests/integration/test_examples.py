@@ -101,6 +101,25 @@ def test_05_a_peer_that_cannot_pay_is_called_and_closed_out() -> None:
     assert not done.stderr
 
 
+def test_06_a_channel_comes_back_from_nothing_and_the_docs_show_what_is_printed() -> None:
+    done = run("examples/06_recover_from_nothing.py")
+    assert done.returncode == 0, done.stderr
+    page = (ROOT / "docs" / "recovery.md").read_text("utf-8")
+    shown = re.search(r"<!-- example 06 -->\n```\n(.*?)```", page, re.DOTALL)
+    assert shown is not None
+    told = done.stdout.splitlines()
+    # Keys are drawn anew, so who is party 0 is not fixed; and both deposits may be agreed in one version or in two.
+    versions = re.compile(r"(version|hold) [\d,]+")
+    assert [versions.sub("", line) for line in told[:-1]] == [
+        versions.sub("", line) for line in shown[1].splitlines()[:-1]
+    ]
+    before, after = (int(found.replace(",", "")) for found in re.findall(r"version ([\d,]+)", done.stdout)[:4:3])
+    assert after == before + 2**48
+    paid = [float(amount.replace(",", "")) for amount in told[-1].rpartition(": ")[2].split(" and ")]
+    assert sorted(paid) == pytest.approx([9_999.82, 10_000.18], abs=0.02)
+    assert done.stderr.count("may be an old copy") == 0
+
+
 def test_the_sans_io_layer_needs_neither_trio_nor_web3() -> None:
     script = "import runpy, sys; runpy.run_path('examples/03_sans_io.py'); print(*{'trio', 'web3'} & set(sys.modules))"
     done = run("-c", script)

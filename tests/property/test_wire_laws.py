@@ -12,6 +12,10 @@ from channels.wire.codec import decode, encode
 from channels.wire.framing import FrameReader, frame
 from channels.wire.messages import (
     Accept,
+    Backup,
+    BackupReturned,
+    BackupsEnd,
+    BackupsWanted,
     CollateralCall,
     Fault,
     Greeting,
@@ -22,6 +26,8 @@ from channels.wire.messages import (
     OpenRefused,
     PassTurn,
     Propose,
+    Recovery,
+    RecoveryAllowed,
     Reject,
     Resume,
     WantTurn,
@@ -31,6 +37,7 @@ from tests.strategies import agreed_states, batches, deployments, hashes, int256
 
 codes = st.text(st.characters(exclude_categories=["Cs"]), max_size=64)
 reasons = st.text(st.characters(exclude_categories=["Cs"]), max_size=512)
+recoveries = st.builds(Recovery, hashes, words64)
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Greeting, words64, hashes, words64),
     st.builds(Hello, signatures),
@@ -42,7 +49,12 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Reject, hashes, words64, codes, reasons),
     st.builds(WantTurn, hashes),
     st.builds(PassTurn, hashes, words64),
-    st.builds(Resume, hashes, words64, words64, st.none() | agreed_states),
+    st.builds(Resume, hashes, words64, words64, st.none() | agreed_states, words64, st.none() | recoveries),
+    st.builds(RecoveryAllowed, hashes, hashes, words64, words64),
+    st.builds(Backup, hashes, st.binary(max_size=200)),
+    st.builds(BackupsWanted),
+    st.builds(BackupReturned, hashes, st.binary(max_size=200)),
+    st.builds(BackupsEnd, words64),
     st.builds(Fault, codes, reasons),
     st.builds(CollateralCall, hashes, words64, int256),
 )

@@ -52,6 +52,9 @@ EVENTS: dict[type[e.Event], e.Event] = {
         e.TurnNeeded(),
         e.TurnSpared(),
         e.SilenceNoticed(30),
+        e.RecoveryWanted(b"m" * 32),
+        e.RecoveryConsented(b"m" * 32),
+        e.RecoveryAllowedSeen(b"m" * 32, 2**48, 0),
         e.Connected(),
         e.TermsConfirmed(),
         e.TermsRepeated(),
@@ -112,6 +115,10 @@ BROKEN: dict[str, dict[str, Any]] = {
     "the highest signed version never falls": {"signed": 0, "outstanding": ()},
     "the agreed version never falls": {"agreed": None},
     "the turn counter never falls": {"turn": -2},
+    "a frozen journal stays frozen": {"frozen": 0},
+    "a copy stays a copy": {"suspect": b""},
+    "a recovery is for ever": {"leap": 4},
+    "a frozen journal signs nothing": {"frozen": 9, "signed": 7},
     "what is in flight is outstanding": {"in_flight": (5,)},
     "what is outstanding was signed": {"signed": 1, "in_flight": ()},
 }
@@ -122,6 +129,8 @@ def test_a_broken_law_is_noticed(law: str) -> None:
     before = channel_in(Phase.PROPOSED)
     if law == "what is outstanding was signed":
         before = replace(before, signed=1)
+    if "journal" in law or "copy" in law or "recovery" in law:
+        before = replace(before, frozen=9 * ("journal" in law), suspect=b"m" * ("copy" in law), leap=5)
     with pytest.raises(InvariantBroken, match=law):
         check(before, replace(before, **BROKEN[law]))
 

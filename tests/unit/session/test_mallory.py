@@ -35,7 +35,7 @@ from channels.wire import messages as m
 from channels.wire.codec import encode
 from channels.wire.framing import frame
 from tests.roles import CHANNEL, DEPLOYMENT, NOW, TERMS, UNIT, alice, bob, mallory
-from tests.sansio import MARK_POLICY, Joined, durable, fresh, replayed
+from tests.sansio import MARK_POLICY, Joined, durable, fresh, kinds, replayed
 from tests.unit.session.unharmed import Unharmed, channel_messages, next_state, sign
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -283,7 +283,9 @@ def test_a_state_with_our_signature_that_we_never_made(world: Joined) -> None:
     world.say(world.bob, m.Resume(world.id, 0, 5, shown))
     assert world.bob.channel.frozen == 5
     assert replayed(world.bob).frozen == 5
-    assert world.bob.channel.version == 1
+    # It can be enforced, so it is known from now on, and nothing is signed above it.
+    assert world.bob.channel.version == 5
+    assert "LostStateShown" in kinds(world.bob.notices)
 
 
 def test_a_state_we_half_signed_is_adopted_not_lost_data(world: Joined) -> None:

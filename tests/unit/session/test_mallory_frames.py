@@ -104,6 +104,7 @@ def everything_once(world: Joined) -> None:
     """A conversation in which each kind of message is said."""
     world.propose(world.alice, Mark())
     world.propose(world.bob, Mark())
+    world.turn_to(world.alice)
     world.bob.seat.channel = replace(world.bob.channel, frozen=1)
     world.propose(world.alice, Withdraw(UNIT))
     world.bob.seat.channel = replace(world.bob.channel, frozen=0)

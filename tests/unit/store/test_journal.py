@@ -25,11 +25,15 @@ from channels.core.records import (
     BookRecalled,
     ChainSaid,
     Checkpoint,
+    LossSuspected,
     Opened,
     ProposalsKilled,
     Record,
+    RecoveryAsked,
+    RecoveryGranted,
     Signed,
     SigningFrozen,
+    SigningResumed,
     StateAgreed,
     TermsAccepted,
     TopUpDecided,
@@ -92,6 +96,10 @@ EVERY_RECORD: list[Record] = [
     ChainSaid(ReleasedSeen(Party.ZERO, 2**119, 5, 2)),
     BookRecalled(book()),
     SigningFrozen(9),
+    LossSuspected(b"m" * 32, 12),
+    RecoveryAsked(b"m" * 32, 2**48),
+    RecoveryGranted(b"m" * 32, 2**48, 3),
+    SigningResumed(b"m" * 32, 2**48, 2**64 - 1),
     TopUpDecided(5 * UNIT, 5_005 * UNIT),
     ProposalsKilled(2**64 - 1),
     CHECKPOINT,
@@ -263,7 +271,8 @@ def test_record_numbers_never_change() -> None:
     numbers = {type(record).__name__: pack_with(RECORD, record)[1] for record in EVERY_RECORD}
     assert numbers == {
         "Opened": 1, "TermsAccepted": 2, "Signed": 3, "StateAgreed": 4, "TurnMoved": 5, "ChainSaid": 6,
-        "SigningFrozen": 7, "BookRecalled": 8, "TopUpDecided": 9, "ProposalsKilled": 10, "Checkpoint": 20,
+        "SigningFrozen": 7, "BookRecalled": 8, "TopUpDecided": 9, "ProposalsKilled": 10,
+        "LossSuspected": 14, "RecoveryAsked": 15, "RecoveryGranted": 16, "SigningResumed": 17, "Checkpoint": 20,
     }  # fmt: skip
     assert numbers["Signed"] == SIGNED
 

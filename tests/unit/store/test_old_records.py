@@ -13,7 +13,19 @@ import msgpack
 import pytest
 
 from channels.core.facts import MarginFact
-from channels.core.records import ChainSaid, Checkpoint, ProposalsKilled, Record, Signed, StateAgreed, TopUpDecided
+from channels.core.records import (
+    ChainSaid,
+    Checkpoint,
+    LossSuspected,
+    ProposalsKilled,
+    Record,
+    RecoveryAsked,
+    RecoveryGranted,
+    Signed,
+    SigningResumed,
+    StateAgreed,
+    TopUpDecided,
+)
 from channels.model import CloseOut, Party
 from channels.store.codec import MAX_RECORD, RECORD, encode_record
 from channels.wire.codec import pack_with, unpack_with
@@ -27,7 +39,8 @@ OLD_OPERATIONS = tuple(operation for operation in OPERATIONS if not isinstance(o
 
 def _is_newer(record: Record) -> bool:
     """Whether the first release knew no such record."""
-    return isinstance(record, TopUpDecided | ProposalsKilled | Checkpoint) or (
+    recovery = LossSuspected | RecoveryAsked | RecoveryGranted | SigningResumed
+    return isinstance(record, TopUpDecided | ProposalsKilled | Checkpoint | recovery) or (
         isinstance(record, ChainSaid) and isinstance(record.fact, MarginFact)
     )
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from channels.model import Acknowledge, Close, CloseOut, Mark, Party, Reopen, SettleExpiry, Trade, Withdraw
 from channels.wire.messages import (
+    MAX_BACKUP,
     PROTOCOL,
     Accept,
+    Backup,
+    BackupReturned,
+    BackupsEnd,
+    BackupsWanted,
     CollateralCall,
     Fault,
     Greeting,
@@ -16,6 +21,8 @@ from channels.wire.messages import (
     OpenRefused,
     PassTurn,
     Propose,
+    Recovery,
+    RecoveryAllowed,
     Reject,
     Resume,
     WantTurn,
@@ -50,4 +57,10 @@ MESSAGES: dict[str, Message] = {
     "Resume of a new channel": Resume(CHANNEL, 0, 0, None),
     "Fault": Fault("wire: malformed", "not a canonical message"),
     "CollateralCall": CollateralCall(CHANNEL, 11, 1_250 * UNIT),
+    "Resume after a loss": Resume(CHANNEL, 4, 12, None, 2**48, Recovery(b"m" * 32, 2**49)),
+    "RecoveryAllowed": RecoveryAllowed(CHANNEL, b"m" * 32, 2**49, 7),
+    "Backup": Backup(CHANNEL, b"sealed" * 1_000),
+    "BackupsWanted": BackupsWanted(),
+    "BackupReturned": BackupReturned(CHANNEL, bytes(MAX_BACKUP)),
+    "BackupsEnd": BackupsEnd(1),
 }

@@ -50,6 +50,7 @@ def test_every_message_round_trips(name: str) -> None:
 NUMBERS = {
     "Greeting": 1, "Hello": 2, "Open": 3, "OpenAccepted": 4, "OpenRefused": 5, "Propose": 6, "Accept": 7, "Reject": 8,
     "WantTurn": 9, "PassTurn": 10, "Resume": 11, "Fault": 12, "CollateralCall": 13,
+    "RecoveryAllowed": 14, "Backup": 15, "BackupsWanted": 16, "BackupReturned": 17, "BackupsEnd": 18,
 }  # fmt: skip
 
 
