@@ -39,6 +39,7 @@ from channels.model.marks import MAX_RATIO, MAX_VOL
 from channels.model.option import MAX_PRICE, MAX_QUANTITY
 from channels.model.state import MAX_AMOUNT, MAX_VERSION
 from channels.units import WAD
+from channels.wire.messages import Recovery
 from tests.roles import CHANNEL, DAY, DEPLOYMENT, NOW, TERMS
 
 hashes = st.binary(min_size=32, max_size=32)
@@ -184,6 +185,11 @@ checkpoints = st.builds(
     chain=chain_views,
     recalled=st.none() | books(max_legs=4),
     frozen=words64,
+    suspect=st.just(b"") | hashes,
+    recovery=st.none() | st.builds(Recovery, hashes, words64),
+    granted=st.none() | st.builds(records.RecoveryGranted, hashes, words64, words64),
+    leap=words64,
+    markers=st.lists(hashes, max_size=2).map(tuple),
     top_up=st.none() | st.builds(records.TopUpDecided, amounts, amounts),
     topped_up=amounts,
     in_flight=st.lists(words64, max_size=3).map(tuple),
