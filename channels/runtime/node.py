@@ -343,11 +343,15 @@ class Node:
 
     def _notify(self, channel: ChannelId, notice: Notice) -> None:
         self.channels[channel].deliver(notice)
-        self._touch()
+        self._stir()
 
-    def _touch(self) -> None:
+    def _stir(self) -> None:
+        """Wake whoever waits for the node; not every channel, else a flood on one would be work for all of them."""
         changed, self._changed = self._changed, trio.Event()
         changed.set()
+
+    def _touch(self) -> None:
+        self._stir()
         for live in self.channels.values():
             live.touch()
 

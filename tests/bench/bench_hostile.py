@@ -190,21 +190,21 @@ def attacks(connections: int) -> dict[str, Attack]:
         "half a TLS hello on each": partial(silent, connections=connections, said=client_hello()[:100]),
         "a byte of a hello a second": partial(dribbling, connections=STRANGERS),
         "unfinished frames of strangers": partial(strangers_with_frames, connections=STRANGERS),
-        "Open of one channel after the other": partial(flooding, make=opens, count=20_000),
+        "Open of one channel after the other": partial(flooding, make=opens, count=10_000),
         "Propose of nonsense": partial(
-            flooding, make=lambda at: m.Open(CHAIN, terms) if not at else nonsense(at), count=50_000
+            flooding, make=lambda at: m.Open(CHAIN, terms) if not at else nonsense(at), count=10_000
         ),
         "the same, and answers not read": partial(
-            flooding, make=lambda at: m.Open(CHAIN, terms) if not at else nonsense(at), count=50_000, reads=False
+            flooding, make=lambda at: m.Open(CHAIN, terms) if not at else nonsense(at), count=10_000, reads=False
         ),
         "Resume again and again": partial(
-            flooding, make=lambda at: m.Resume(channel, 0, at, None), count=50_000, reads=False
+            flooding, make=lambda at: m.Resume(channel, 0, at, None), count=10_000, reads=False
         ),
-        "WantTurn and PassTurn": partial(flooding, make=turns, count=20_000),
+        "WantTurn and PassTurn": partial(flooding, make=turns, count=10_000),
         "Reject, with all the words it may have": partial(
-            flooding, make=lambda at: m.Reject(channel, 0, "x" * 64, "y" * 512), count=50_000
+            flooding, make=lambda at: m.Reject(channel, 0, "x" * 64, "y" * 512), count=10_000
         ),
-        "CollateralCall": partial(flooding, make=lambda at: m.CollateralCall(channel, at, 10**9), count=50_000),
+        "CollateralCall": partial(flooding, make=lambda at: m.CollateralCall(channel, at, 10**9), count=10_000),
         "a frame of four gigabytes": partial(flooding, make=lambda at: b"\xff" * 4, count=20),
     }
 

@@ -17,13 +17,19 @@ from typing import Any
 
 import trio
 
-from channels.model import Address, Marks, Terms, keccak
+from channels.chain.port import ChannelPhase, OnChain
+from channels.model import ZERO32, Address, ChannelId, Marks, Terms, keccak
 from channels.runtime.node import Node, open_node
 from channels.session import any_deal
 from channels.store import MemoryStore, Store
 from tests import peer_process, roles
 
-QuietChain = peer_process.QuietChain
+
+class EmptyChain(peer_process.QuietChain):
+    """A chain on which nobody has deposited anything: who has money in a channel is told to the node by the test."""
+
+    def status(self, channel: ChannelId) -> OnChain:
+        return OnChain(ChannelPhase.OPEN, 0, 0, ZERO32, (0, 0), (0, 0))
 
 
 def market(legs: tuple[Any, ...], now: int) -> Marks:
@@ -41,7 +47,7 @@ def terms_with(one: Address, other: Address, salt: bytes = b"besieged") -> Terms
 async def node_of(role: roles.Role, store: Store | None = None, **config: Any) -> AsyncIterator[Node]:
     """A node on a chain where nothing happens."""
     settings = {"reply_timeout": 5.0, "poll": 0.2} | config
-    chain: Any = QuietChain()
+    chain: Any = EmptyChain()
     async with open_node(
         role.signer,
         store=store or MemoryStore(),
