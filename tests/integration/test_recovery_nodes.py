@@ -196,9 +196,11 @@ async def test_a_recovered_journal_is_one_that_any_restart_reads(world: World) -
             assert back.state.suspect
             assert isinstance(await told(back, n.CopySuspected), n.CopySuspected)
             assert await hers.recover("127.0.0.1", world.port, bob.address) == [], "nothing comes back twice"
-            with trio.move_on_after(0.5):
-                await back.recover()
-            assert back.state.recovery is not None
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(back.recover)
+                await until(lambda: back.state.recovery is not None)
+                await hers.driver.flush()
+                nursery.cancel_scope.cancel()
         request = await agree_to_recovery(theirs)
         assert request.theirs == request.ours == version
         async with world.running(alice) as hers:
