@@ -175,6 +175,9 @@ class Node:
         await trio.aclose_forcefully(socket)
         return None
 
+    def _has_channel_with(self, peer: Address) -> bool:
+        return any(peer in live.state.terms.signers for live in self.channels.values())
+
     def link_to(self, peer: Address) -> Link | None:
         """Return the connection to a peer, or None."""
         return self._links.get(peer)
@@ -182,7 +185,7 @@ class Node:
     def _on_output(self, link: Link, output: Routed | PeerKnown | OpeningRefused | Kept) -> None:
         match output:
             case PeerKnown(peer):
-                if any(peer in live.state.terms.signers for live in self.channels.values()):
+                if self._has_channel_with(peer):
                     self._known(link.stranger)
                 former = self._links.get(peer)
                 self._links[peer] = link
@@ -260,14 +263,15 @@ class Node:
         raise TermsRefused(f"{self.signer.address} is neither signer")
 
     async def recover(self, host: str, port: int, peer: Address) -> list[LiveChannel]:
-        """Ask a peer for the backups it keeps for us; return the channels that came back, and stay connected if any.
+        """Ask a peer for the backups it keeps for us; return the channels that came back, and stay connected.
 
         For a node with an empty store, or one that lacks channels. A channel that comes back signs nothing until both
         owners agree: `LiveChannel.recover`. A backup that our key did not seal, or that is damaged, is logged and
-        skipped; an old one cannot be told from a new one, which is why nothing is signed. Raises PeerUnresponsive.
+        skipped; an old one cannot be told from a new one, which is why nothing is signed. Without any channel with the
+        peer there is nothing to stay connected for. Raises PeerUnresponsive.
         """
         found = await self.backups.recover(host, port, peer)
-        if found and self.link_to(peer) is None:
+        if self._has_channel_with(peer) and self.link_to(peer) is None:
             await self.connect(host, port, peer)
         return found
 

@@ -14,10 +14,13 @@ import trio
 
 from channels.chain.local import LocalChain
 from channels.core import notices as n, records as r
+from channels.core.channel import MarkPolicy
+from channels.core.machine import replay
 from channels.core.phases import Phase
 from channels.core.recovery import SKIP
 from channels.errors import CopySuspected, PeerUnresponsive, RecoveryInvalid, SigningSuspended
 from channels.model import ChannelId, Leg
+from channels.risk import DEFAULT_POLICY
 from channels.runtime.backups import KEEP_INTERVAL
 from channels.runtime.live import LiveChannel
 from channels.runtime.node import Node, open_node
@@ -196,9 +199,11 @@ async def test_a_recovered_journal_is_one_that_any_restart_reads(world: World) -
             assert back.state.suspect
             assert isinstance(await told(back, n.CopySuspected), n.CopySuspected)
             assert await hers.recover("127.0.0.1", world.port, bob.address) == [], "nothing comes back twice"
-            with trio.move_on_after(0.5):
-                await back.recover()
-            assert back.state.recovery is not None
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(back.recover)
+                await until(lambda: back.state.recovery is not None)
+                await hers.driver.flush()
+                nursery.cancel_scope.cancel()
         request = await agree_to_recovery(theirs)
         assert request.theirs == request.ours == version
         async with world.running(alice) as hers:
@@ -249,6 +254,9 @@ async def test_an_old_copy_that_is_put_back_signs_nothing_until_both_agree(world
             if how == "copied with its marker":
                 marker.write_bytes(data)
         async with world.running(alice) as hers:
+            assert hers.channels[world.id].state.suspect
+        # The store is marked as this one now; that it was a copy is in its journal.
+        async with world.running(alice) as hers:
             back = hers.channels[world.id]
             assert back.state.suspect
             with pytest.raises(CopySuspected):
@@ -284,6 +292,9 @@ async def test_a_dispute_that_began_while_the_disk_was_gone_is_answered(world: W
             (back,) = await hers.recover("127.0.0.1", world.port, bob.address)
             assert back.state.is_frozen
             assert back.phase is Phase.DISPUTED
+            # The cursor of the new store is past that block: only the journal brings it back after a crash.
+            kept = replay(hers.store.records(world.id), DEFAULT_POLICY, MarkPolicy())
+            assert kept.chain.deadline == back.state.chain.deadline
             await until(lambda: back.state.chain.version == version)
 
 
