@@ -48,9 +48,9 @@ class Probe:
             self.records += sum(map(len, batch.values()))
 
         async def hopping(function: Callable[..., Any], *values: Any, **options: Any) -> Any:
-            start, before = time.perf_counter(), len(self.appends)
+            start = time.perf_counter()
             result = await hop(function, *values, **options)
-            if len(self.appends) > before:
+            if function is appending:
                 begun, ended = self.appends[-1]
                 self.hops += [(start, begun), (ended, time.perf_counter())]
             return result
