@@ -96,7 +96,7 @@ async def durable(folder: Path, say: Say) -> list[Case]:
 
 async def held_memory(pair: Two) -> tuple[int, int]:
     gc.collect()
-    return resident(), int((await pair.ask("memory")))
+    return resident(), int(await pair.ask("memory"))
 
 
 def pooled(found: Sequence[Bout]) -> float:
@@ -116,8 +116,8 @@ def throughput(single: Sequence[Bout]) -> Case:
         "throughput, durable on both sides, window 32, loopback TLS, a process each",
         "≥ 0.35 / floor",
         f"**{pooled(single):.2f} / floor** ({min(b.rate for b in single):.2f} to {max(b.rate for b in single):.2f})",
-        f"{middle(rates):,.0f} updates a second; processor {us(middle(b.cpu for b in single))} for both sides together, the "
-        f"busier one's alone would allow {bound(single):.2f} / floor; "
+        f"{middle(rates):,.0f} updates a second; processor {us(middle(b.cpu for b in single))} for both sides together, "
+        f"the busier one's alone would allow {bound(single):.2f} / floor; "
         f"one write to the disk for {records_per_write(single):.1f} records, "
         f"one countersignature for {answered(single):.1f} proposals",
     )
@@ -134,8 +134,9 @@ def together(single: Sequence[Bout], many: Sequence[Bout]) -> Case:
         f"{CHANNELS} channels of one node updating at once, durable: total",
         "≥ 90 % of one channel's throughput",
         f"**{100 * pooled(many) / pooled(single):.0f} %**",
-        f"{middle(rates):,.0f} updates a second, {pooled(many):.2f} / floor, each stretch beside one of a single channel; "
-        f"processor {us(middle(b.cpu for b in many))} for both sides together; one countersignature for {answered(many):.1f} proposals",
+        f"{middle(rates):,.0f} updates a second, {pooled(many):.2f} / floor, each stretch beside one of one channel; "
+        f"processor {us(middle(b.cpu for b in many))} for both sides together; "
+        f"one countersignature for {answered(many):.1f} proposals",
     )
 
 
@@ -221,8 +222,8 @@ async def profile(folder: Path) -> list[str]:
 def machine() -> str:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {os.cpu_count()} cores ({platform.machine()}), "
-        f"load averages {load} when it ended: whatever else ran on these cores and this disk is in the figures"
+        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {os.cpu_count()} cores "
+        f"({platform.machine()}), load averages {load} when it ended: whatever else ran on these cores and this disk is in the figures"
     )
 
 
@@ -242,8 +243,8 @@ def tables(folder: Path, say: Say) -> list[Table]:
         "processor time per agreed update, both sides, journals in memory, window 32",
         "≤ 2.5 × floor",
         f"**{spread([bout.cpu / bout.floor.cpu for bout in screened])} × floor**",
-        f"{us(middle(bout.cpu for bout in screened))}; one countersignature for {answered(screened):.1f} proposals; with the "
-        f"exact margin engine on both sides {middle(bout.cpu / bout.floor.cpu for bout in exact):.0f} × floor",
+        f"{us(middle(bout.cpu for bout in screened))}; one countersignature for {answered(screened):.1f} proposals; "
+        f"with the exact margin engine on both sides {middle(bout.cpu / bout.floor.cpu for bout in exact):.0f} × floor",
     )
     with tempfile.TemporaryDirectory(dir=folder) as place:
         rest = trio.run(durable, Path(place), say)

@@ -77,7 +77,8 @@ class Two:
 
         async def some() -> None:
             for number in places:
-                made.append(await desk.opened(self.node, number))
+                channel = await desk.opened(self.node, number)
+                made.append(channel)
 
         async with trio.open_nursery() as nursery:
             for _ in range(16):

@@ -1,4 +1,4 @@
-"""A desk streams marks: each is signed in a version of its own, a window of them is in flight, and every answer is heard."""
+"""A desk streams marks: each is signed in a version of its own, a window is in flight, and every answer is heard."""
 
 from __future__ import annotations
 
