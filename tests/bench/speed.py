@@ -223,7 +223,7 @@ def machine() -> str:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {os.cpu_count()} cores "
-        f"({platform.machine()}), load averages {load} when it ended: whatever else ran on these cores, and on this disk, is in it"
+        f"({platform.machine()}), load averages {load} at the end: whatever else ran here is in it"
     )
 
 
