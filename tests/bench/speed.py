@@ -102,7 +102,7 @@ async def idle(folder: Path) -> Case:
         f"memory per idle channel ({count:,} in one node, each with the book)",
         "≤ 64 KiB",
         f"**{each:.0f} KiB**",
-        "growth of the resident memory of a node that restores them from its journal, caches and SQLite's share included",
+        "growth of the resident memory of a node that restores them from its journal, SQLite and caches included",
     )
 
 
