@@ -51,7 +51,7 @@ from ..session import Seat
 from ..units import Human, TokenAmount, token_amount
 from .confirmation import Confirmation
 from .margin_table import MarginTable
-from .proposer import Proposer
+from .proposer import Posted, Proposer
 
 if TYPE_CHECKING:
     from .node import Node
@@ -252,8 +252,17 @@ class LiveChannel:
         """Get new marks agreed: the node's market's, or those given."""
         return await self._agree(lambda: (self._marked(marks),))
 
-    def _marked(self, marks: Marks | None = None) -> Mark:
-        legs = self.state.book.legs
+    async def post_mark(self, marks: Marks | None = None) -> Posted:
+        """Propose new marks in a version of their own and return without the answer: `agreed()` of the result waits.
+
+        For whoever streams prices: where `mark` of many tasks becomes one proposal, each of these is signed by itself,
+        and a window of them is in flight. Waits for the turn and for room, so the peer sets the pace. Raises like
+        `propose`, and what the answer raises in `agreed()`.
+        """
+        return await self._proposer.post(lambda: (self._marked(marks, self.state.tip[1].legs),))
+
+    def _marked(self, marks: Marks | None = None, legs: tuple[Leg, ...] | None = None) -> Mark:
+        legs = self.state.book.legs if legs is None else legs
         return Mark((marks or self._node.marks(legs)).covering(legs) if legs else NO_MARKS)
 
     async def withdraw(self, amount: Human) -> Confirmation:

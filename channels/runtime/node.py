@@ -15,7 +15,7 @@ import trio
 
 from ..chain.port import Call, Chain, Receipt
 from ..core import events as e
-from ..core.commands import Effect
+from ..core.commands import Effect, Persist
 from ..core.fold import evolve
 from ..core.machine import open_channel, replay
 from ..core.notices import CopySuspected, Notice
@@ -203,6 +203,9 @@ class Node:
                 self._adopt(channel)
                 self._known(link.stranger)
                 self.driver.submit(channel, (effect,))
+                if isinstance(effect, Persist):
+                    # The channel has changed, and who waits for room may go on: what it signs shares this write.
+                    self.channels[channel].touch()
 
     # Channels
 
@@ -338,26 +341,25 @@ class Node:
         self.driver.submit(seat.channel.id, effects)
 
     def _send(self, channel: ChannelId, message: Message) -> None:
-        terms = self.seats[channel].channel.terms if channel in self.seats else None
-        if terms is None:
-            return
-        link = self.link_to(terms.signers[self._party(terms).other])
+        seat = self.seats.get(channel)
+        link = None if seat is None else self.link_to(seat.channel.terms.signers[seat.channel.me.other])
         if link is not None:
             link.send(message)
 
     def _notify(self, channel: ChannelId, notice: Notice) -> None:
         self.channels[channel].deliver(notice)
-        self._stir()
-
-    def _stir(self) -> None:
-        """Wake whoever waits for the node; not every channel, else a flood on one would be work for all of them."""
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+        self._wake()
 
     def _touch(self) -> None:
-        self._stir()
+        """Wake whoever waits for anything: connections and new channels may concern them all."""
+        self._wake()
         for live in self.channels.values():
             live.touch()
+
+    def _wake(self) -> None:
+        """Wake who waits for the node itself; a channel wakes those who wait for it."""
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
 
     # The outside
 

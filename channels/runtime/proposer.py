@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -33,6 +34,7 @@ from ..session import Seat
 from ..wire.schema import MAX_OPERATIONS
 
 if TYPE_CHECKING:
+    from .confirmation import Confirmation
     from .live import LiveChannel
     from .node import Node
 
@@ -63,6 +65,37 @@ class Request:
         if self.alone or other.alone:
             return False
         return any(all(isinstance(op, kinds) for op in self.operations + other.operations) for kinds in _TOGETHER)
+
+
+@dataclass(eq=False)
+class Posted:
+    """Facts on their way to the peer: half-signed in `version`, and waited for by nobody unless `agreed` is called."""
+
+    version: int
+    _live: LiveChannel
+    _timeout: float
+    _answer: n.Updated | n.PeerRefused | None = None
+    _heard: trio.Event = field(default_factory=trio.Event)
+
+    def hear(self, answer: n.Updated | n.PeerRefused) -> None:
+        """Take the peer's answer."""
+        self._answer = answer
+        self._heard.set()
+
+    async def agreed(self) -> Confirmation:
+        """Return what both sides agreed that holds these facts: this version, or a later one that stands on it.
+
+        Raises ProposalRejected; the code `proposal: base refused` where another fact before it was refused and this one
+        with it. Raises PeerUnresponsive where no answer came within the reply timeout from now.
+        """
+        with trio.move_on_after(self._timeout):
+            await self._heard.wait()
+        if isinstance(self._answer, n.PeerRefused):
+            raise ProposalRejected(self.version, self._answer.code, self._answer.reason)
+        if self._answer is None:
+            state = self._live.state
+            raise PeerUnresponsive(str(state.terms.signers[state.me.other]), self._timeout)
+        return self._live.confirmation(self._answer.agreed, self._answer.operations)
 
 
 _TOGETHER: tuple[tuple[type, ...], ...] = ((Mark, Acknowledge), (Trade,))
@@ -101,6 +134,8 @@ class Proposer:
     live: LiveChannel
     _queue: list[Request] = field(default_factory=list)
     _answers: dict[int, n.Updated | n.PeerRefused] = field(default_factory=dict)
+    _posted: WeakValueDictionary[int, Posted] = field(default_factory=WeakValueDictionary)
+    """Facts posted and not answered yet; one whose owner has let go of it hears nothing."""
     _numbers: count[int] = field(default_factory=count)
     _is_serving: bool = False
 
@@ -127,14 +162,44 @@ class Proposer:
             if request in self._queue:
                 self._queue.remove(request)
 
+    async def post(self, build: Callable[[], tuple[Operation, ...]]) -> Posted:
+        """Propose facts in a version of their own; return when they are on their way. See `LiveChannel.post_mark`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._is_serving and self._may_propose() and not self._has_room():
+            await self._patiently(self._has_room, self.node.config.reply_timeout)
+        if self._is_serving or not self._may_propose() or not self._has_room():
+            version = await self._queued(build)
+        else:
+            version = self._propose_now(build())
+        posted = Posted(version, self.live, self.node.config.reply_timeout)
+        if version in self._answers:
+            posted.hear(self._answers[version])
+        self._posted[version] = posted
+        return posted
+
+    async def _queued(self, build: Callable[[], tuple[Operation, ...]]) -> int:
+        """Propose these alone, behind whoever waits already; return the version they went out in."""
+        request = Request(next(self._numbers), build, build(), alone=True)
+        self._enqueue(request)
+        try:
+            await self._until(lambda: request.version > 0 or request.error is not None)
+        finally:
+            if request in self._queue:
+                self._queue.remove(request)
+        if request.error is not None:
+            raise request.error
+        return request.version
+
     def hear(self, notice: n.Notice) -> None:
         """Take the peer's answers from what the owner is told."""
-        if isinstance(notice, n.Updated):
-            self._answers.update(dict.fromkeys(notice.versions, notice))
-        elif isinstance(notice, n.PeerRefused):
-            self._answers[notice.version] = notice
+        if not isinstance(notice, n.Updated | n.PeerRefused):
+            return
+        for version in notice.versions if isinstance(notice, n.Updated) else (notice.version,):
+            self._answers[version] = notice
+            if (posted := self._posted.pop(version, None)) is not None:
+                posted.hear(notice)
         while len(self._answers) > MAX_ANSWERS:
-            self._answers.pop(min(self._answers))
+            self._answers.pop(next(iter(self._answers)))
 
     # The queue
 

@@ -1,9 +1,9 @@
 """The journal on disk: one SQLite file, one writer, everything in the main file when `append` returns.
 
 Write-ahead logging alone would keep the newest records in a second file, whose loss or truncation SQLite takes for a
-clean end: records that were acknowledged would be gone without a sign. So each append is committed (one fsync) and
-then checkpointed into the main file (another) before it returns. Whoever copies or truncates that file gets a complete
-journal or a typed error, never a shorter journal.
+clean end: records that were acknowledged would be gone without a sign. So each append is committed and then
+checkpointed into the main file before it returns: the log is synced, then the main file (and the log's header, where
+it begins anew). Whoever copies or truncates that file gets a complete journal or a typed error, never a shorter one.
 """
 
 from __future__ import annotations
@@ -299,7 +299,8 @@ def _writable(place: Path) -> sqlite3.Connection:
     connection = _connect(place, "mode=rw")
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA synchronous = FULL")
+        # The checkpoint syncs the log before it writes the main file, and then that; a commit need not sync it as well.
+        connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA fullfsync = ON")
         connection.execute("PRAGMA checkpoint_fullfsync = ON")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
