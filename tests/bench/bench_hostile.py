@@ -190,7 +190,6 @@ def attacks(connections: int) -> dict[str, Attack]:
         "half a TLS hello on each": partial(silent, connections=connections, said=client_hello()[:100]),
         "a byte of a hello a second": partial(dribbling, connections=STRANGERS),
         "unfinished frames of strangers": partial(strangers_with_frames, connections=STRANGERS),
-        "Open of one channel after the other": partial(flooding, make=opens, count=10_000),
         "Propose of nonsense": partial(
             flooding, make=lambda at: m.Open(CHAIN, terms) if not at else nonsense(at), count=10_000
         ),
@@ -206,6 +205,7 @@ def attacks(connections: int) -> dict[str, Attack]:
         ),
         "CollateralCall": partial(flooding, make=lambda at: m.CollateralCall(channel, at, 10**9), count=10_000),
         "a frame of four gigabytes": partial(flooding, make=lambda at: b"\xff" * 4, count=20),
+        "Open of one channel after the other": partial(flooding, make=opens, count=10_000),
     }
 
 
