@@ -288,13 +288,18 @@ class Node:
 
     def _notify(self, channel: ChannelId, notice: Notice) -> None:
         self.channels[channel].deliver(notice)
-        self._touch()
+        self._wake()
 
     def _touch(self) -> None:
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+        """Wake whoever waits for anything: connections and new channels may concern them all."""
+        self._wake()
         for live in self.channels.values():
             live.touch()
+
+    def _wake(self) -> None:
+        """Wake who waits for the node itself; a channel wakes those who wait for it."""
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
 
     # The outside
 

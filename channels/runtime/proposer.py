@@ -165,17 +165,10 @@ class Proposer:
     async def post(self, build: Callable[[], tuple[Operation, ...]]) -> Posted:
         """Propose facts in a version of their own; return when they are on their way. See `LiveChannel.post_mark`."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._queue or self._is_serving or not (self._may_propose() and self._has_room()):
-            request = Request(next(self._numbers), build, build(), alone=True)
-            self._enqueue(request)
-            try:
-                await self._until(lambda: request.version > 0 or request.error is not None)
-            finally:
-                if request in self._queue:
-                    self._queue.remove(request)
-            if request.error is not None:
-                raise request.error
-            version = request.version
+        if not self._is_serving and self._may_propose():
+            await self._patiently(self._has_room, self.node.config.reply_timeout)
+        if self._is_serving or not (self._may_propose() and self._has_room()):
+            version = await self._queued(build)
         else:
             version = self._propose_now(self._fitted(build()))
         posted = Posted(version, self.live, self.node.config.reply_timeout)
@@ -183,6 +176,19 @@ class Proposer:
             posted.hear(self._answers[version])
         self._posted[version] = posted
         return posted
+
+    async def _queued(self, build: Callable[[], tuple[Operation, ...]]) -> int:
+        """Propose these alone, behind whoever waits already; return the version they went out in."""
+        request = Request(next(self._numbers), build, build(), alone=True)
+        self._enqueue(request)
+        try:
+            await self._until(lambda: request.version > 0 or request.error is not None)
+        finally:
+            if request in self._queue:
+                self._queue.remove(request)
+        if request.error is not None:
+            raise request.error
+        return request.version
 
     def hear(self, notice: n.Notice) -> None:
         """Take the peer's answers from what the owner is told."""

@@ -1,0 +1,132 @@
+"""What every case of the benchmark shares: a 16-leg book, prices that move, two parties, and margin on every update.
+
+A mark is a fact, so no rule asks for the margin after each one, and of marks that are agreed together only the last
+state is judged. `verify_margins` makes both sides compute both parties' verdicts for every single version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import count
+from typing import Any
+
+from channels.core import rules
+from channels.core.channel import Channel
+from channels.errors import ProposalRejected
+from channels.model import Acknowledge, ChannelId, Leg, Marks, Terms, keccak
+from channels.risk import MarginEngine
+from channels.runtime.config import NodeConfig
+from channels.runtime.live import LiveChannel
+from channels.runtime.node import Node
+from channels.session import Seat
+from channels.wire import messages as m
+from tests import peer_process, roles
+
+LEGS = 16
+SPOT, PRICES = 2_300, 1_000
+DEPOSITS = (10_000 * roles.UNIT,) * 2
+
+
+def now() -> int:
+    """The benchmark's clock stands still."""
+    return roles.NOW
+
+
+@cache
+def held() -> tuple[Leg, ...]:
+    """Sixteen small legs over four expiries, sorted as in a book."""
+    days = (7, 14, 28, 56)
+    legs = (
+        (Leg.call if i % 2 else Leg.put)(
+            roles.ETH, roles.NOW + days[i % 4] * roles.DAY, 2000 + 40 * i, quantity=(-1) ** i
+        )
+        for i in range(LEGS)
+    )
+    return tuple(sorted(legs, key=lambda leg: leg.key))
+
+
+@cache
+def price(cents: int) -> Marks:
+    """Marks of the book at so many cents above the first spot."""
+    return Marks.at(roles.NOW, spots={roles.ETH: f"{SPOT + cents // 100}.{cents % 100:02}"}, vols=dict.fromkeys(held(), "0.6"))
+
+
+def market(legs: tuple[Leg, ...], moment: int) -> Marks | None:
+    """The view of whoever answers: it has a price ready, and does not make one for each question."""
+    return price(0)
+
+
+@dataclass
+class Tape:
+    """Prices, each another than the one before it, made before anything is measured."""
+
+    _at: count[int] = field(default_factory=count)
+
+    def __post_init__(self) -> None:
+        for cents in range(PRICES):
+            price(cents)
+
+    def next(self) -> Marks:
+        return price(next(self._at) % PRICES)
+
+
+def config(engine: MarginEngine, **changes: Any) -> NodeConfig:
+    """A node's defaults, but for whom it trusts."""
+    terms = peer_process.TERMS
+    base = NodeConfig(tokens={terms.token: 6}, sources=frozenset({terms.source}), margin_engine=engine)
+    return replace(base, **changes)
+
+
+def terms(number: int) -> Terms:
+    """The terms of one channel of many."""
+    return replace(peer_process.TERMS, salt=keccak(b"bench" + number.to_bytes(4, "big")))
+
+
+async def opened(node: Node, number: int) -> LiveChannel:
+    """Open a channel, and get the deposits and the book agreed."""
+    channel = await node.open(terms(number))
+    peer_process.both_deposited(node, channel)
+    while channel.state.base[0] is None or channel.state.base[0].deposits != DEPOSITS:
+        try:
+            await channel.propose(Acknowledge(DEPOSITS, (0, 0)))
+        except ProposalRejected:
+            continue
+    await channel.propose(channel.trade(held(), premium=0, marks=price(0)))
+    return channel
+
+
+def verify(channel: Channel, state: Any, book: Any) -> None:
+    """Compute both parties' verdicts of a state."""
+    one, other = rules.verdicts(channel, state, book)
+    assert one.covers_initial and other.covers_initial
+
+
+def verify_margins(seat: Seat) -> None:
+    """Have this side verify margin for every version, whoever proposes it."""
+    receive: Callable[..., Any] = seat.receive
+    propose: Callable[..., Any] = seat.propose
+
+    def listen(message: m.ChannelMessage, moment: int) -> Any:
+        effects = receive(message, moment)
+        if isinstance(message, m.Propose) and seat.channel.unanswered:
+            judged = seat.channel.unanswered[-1].half
+            verify(seat.channel, judged.state, judged.book)
+        return effects
+
+    def speak(*values: Any) -> Any:
+        effects = propose(*values)
+        verify(seat.channel, *seat.channel.tip)
+        return effects
+
+    seat.receive = listen  # type: ignore[method-assign]
+    seat.propose = speak  # type: ignore[method-assign]
+
+
+def verify_all(node: Node, done: set[ChannelId]) -> None:
+    """Have all channels of a node verify margin for every version, each once."""
+    for channel, seat in node.seats.items():
+        if channel not in done:
+            done.add(channel)
+            verify_margins(seat)
