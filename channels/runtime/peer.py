@@ -18,7 +18,7 @@ from .log import log
 RECEIVE_SIZE = 65_536
 FULL_RECORD = 16_384
 """Bytes that one TLS record holds at most (RFC 8446, 5.1)."""
-MAX_UNSENT = 1_024
+MAX_UNSENT = 16_384
 """Messages that wait for a slow reader before it is cut off."""
 HANDSHAKE_TIMEOUT = 10.0
 

@@ -308,7 +308,8 @@ def _writable(place: Path) -> sqlite3.Connection:
     connection = _connect(place, "mode=rw")
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA synchronous = FULL")
+        # The checkpoint syncs the log before it writes the main file, and then that; a commit need not sync it as well.
+        connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA fullfsync = ON")
         connection.execute("PRAGMA checkpoint_fullfsync = ON")
         connection.execute("PRAGMA wal_autocheckpoint = 0")

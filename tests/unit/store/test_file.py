@@ -326,11 +326,18 @@ def test_a_record_deleted_behind_the_guards_is_missed(path: Path) -> None:
         SqliteStore.open(path)
 
 
-def test_the_writer_syncs_every_commit(path: Path) -> None:
-    """A killed process cannot show it, since the kernel keeps what was written: so the setting itself is asked."""
+def test_the_writer_syncs_every_checkpoint_and_checkpoints_every_append(path: Path) -> None:
+    """A killed process cannot show it, since the kernel keeps what was written: so the settings themselves are asked.
+
+    NORMAL syncs the log before a checkpoint moves it, and then the main file: nothing returns between the commit and that.
+    """
+    statements: list[str] = []
     with closing(SqliteStore.open(path)) as store:
         assert store._connection is not None
-        assert store._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert store._connection.execute("PRAGMA synchronous").fetchone() == (1,)
+        store._connection.set_trace_callback(statements.append)
+        store.append(CHANNEL, [TurnMoved(1)])
+    assert [text.split("(")[0] for text in statements[-2:]] == ["COMMIT", "PRAGMA wal_checkpoint"]
 
 
 def test_the_file_says_what_it_is(path: Path) -> None:
