@@ -15,7 +15,7 @@ import trio
 
 from ..chain.port import Call, Chain, Receipt
 from ..core import events as e
-from ..core.commands import Effect
+from ..core.commands import Effect, Persist
 from ..core.machine import open_channel, replay
 from ..core.notices import Notice
 from ..errors import InvalidValue, KeyUnusable, MarkRefused, PeerUnresponsive, StoreCorrupt, TermsRefused
@@ -186,6 +186,9 @@ class Node:
                 self._adopt(channel)
                 self._known(link.stranger)
                 self.driver.submit(channel, (effect,))
+                if isinstance(effect, Persist):
+                    # The channel has changed, and who waits for room may go on: what it signs shares this write.
+                    self.channels[channel].touch()
 
     # Channels
 
