@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import coincurve
@@ -46,38 +46,45 @@ def _digest() -> None:
 
 
 PIECES: dict[str, Callable[[], None]] = {"signature": _sign, "verification": _verify, "digest": _digest}
+REPEAT = 30
+"""Calls of each piece in one sample: a few milliseconds."""
 
 
-def sample(clock: Callable[[], float] = time.process_time, number: int = 40) -> dict[str, float]:
-    """Return the seconds that one call of each piece takes now."""
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the floor of one update took at a moment, seconds: of the processor, and on the wall."""
+
+    cpu: float
+    wall: float
+
+
+def sample() -> Sample:
+    """Take the floor's time now."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    for _ in range(REPEAT):
+        for piece in PIECES.values():
+            piece()
+    return Sample((time.process_time() - cpu) * 2 / REPEAT, (time.perf_counter() - wall) * 2 / REPEAT)
+
+
+def middle(values: Iterable[float]) -> float:
+    """Return the median, the upper one of two."""
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
+
+
+def pieces() -> dict[str, float]:
+    """Return the processor seconds of one call of each piece."""
     took = {}
     for name, piece in PIECES.items():
-        start = clock()
-        for _ in range(number):
-            piece()
-        took[name] = (clock() - start) / number
+        rounds = []
+        for _ in range(20):
+            start = time.process_time()
+            for _ in range(REPEAT):
+                piece()
+            rounds.append((time.process_time() - start) / REPEAT)
+        took[name] = middle(rounds)
     return took
-
-
-@dataclass
-class Floor:
-    """Collects samples; `seconds` is the floor of one update, from the middle of them."""
-
-    clock: Callable[[], float] = time.process_time
-    samples: list[dict[str, float]] = field(default_factory=list)
-
-    def take(self) -> float:
-        """Sample once; return this moment's floor."""
-        self.samples.append(sample(self.clock))
-        return 2 * sum(self.samples[-1].values())
-
-    def piece(self, name: str) -> float:
-        """Return the median of one piece, seconds."""
-        return sorted(taken[name] for taken in self.samples)[len(self.samples) // 2]
-
-    @property
-    def seconds(self) -> float:
-        return sorted(2 * sum(taken.values()) for taken in self.samples)[len(self.samples) // 2]
 
 
 def fsyncs(folder: Path, count: int = 40) -> list[float]:

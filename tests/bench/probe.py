@@ -17,7 +17,7 @@ import trio
 
 from channels.core.records import Record
 from channels.model import ChannelId
-from channels.store import Store
+from channels.store import Store, sqlite
 
 Span = tuple[float, float]
 
@@ -29,6 +29,7 @@ class Probe:
     appends: list[Span] = field(default_factory=list)
     hops: list[Span] = field(default_factory=list)
     collections: list[Span] = field(default_factory=list)
+    encodings: list[Span] = field(default_factory=list)
     records: int = 0
     _since: float = field(default_factory=time.process_time)
     _collecting: float = 0.0
@@ -36,6 +37,7 @@ class Probe:
     @contextmanager
     def watching(self, store: Store) -> Iterator[None]:
         """Time a store's appends, the hops to the threads that make them, and the garbage collector."""
+        encode: Callable[..., Any] = sqlite.encode_record
         append_all: Callable[[Mapping[ChannelId, Sequence[Record]]], None] = store.append_all
         hop: Callable[..., Any] = trio.to_thread.run_sync
 
@@ -53,6 +55,13 @@ class Probe:
                 self.hops += [(start, begun), (ended, time.perf_counter())]
             return result
 
+        def encoding(*values: Any) -> Any:
+            start = time.perf_counter()
+            entry = encode(*values)
+            self.encodings.append((start, time.perf_counter()))
+            return entry
+
+        sqlite.encode_record = encoding
         store.append_all = appending  # type: ignore[method-assign]
         trio.to_thread.run_sync = hopping  # type: ignore[assignment]
         gc.callbacks.append(self._collected)
@@ -60,6 +69,7 @@ class Probe:
             yield
         finally:
             trio.to_thread.run_sync = hop  # type: ignore[assignment]
+            sqlite.encode_record = encode
             gc.callbacks.remove(self._collected)
 
     def _collected(self, phase: str, facts: dict[str, int]) -> None:
@@ -75,10 +85,11 @@ class Probe:
             "records": self.records,
             "appends": self.appends,
             "hops": self.hops,
+            "encodings": self.encodings,
             "collections": self.collections,
             "rss": resident(),
         }
-        self.appends, self.hops, self.collections, self.records = [], [], [], 0
+        self.appends, self.hops, self.encodings, self.collections, self.records = [], [], [], [], 0
         return found
 
 

@@ -1,15 +1,13 @@
-"""The other side of the benchmark, in a process of its own: `python -m tests.bench.side STORE ENGINE`.
+"""The other side of the benchmark, in a process of its own: `python -m tests.bench.side STORE ENGINE [profiled]`.
 
-Prints its port, then answers each line of its input with one line of JSON; `profile` writes its profile to a file.
+Prints its port, then answers each line of its input with one line of JSON.
 """
 
 from __future__ import annotations
 
-import cProfile
+import gc
 import json
 import sys
-import time
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -22,8 +20,9 @@ from channels.session import any_deal
 from channels.store import MemoryStore, SqliteStore, Store
 from tests import peer_process, roles
 from tests.bench import desk
-from tests.bench.floor import Floor
-from tests.bench.probe import Probe
+from tests.bench.floor import sample
+from tests.bench.probe import Probe, resident
+from tests.bench.profile import Sampler, inline
 
 ENGINES = {"screen": FloatScreen, "exact": lambda: EXACT}
 FLOORS = 8
@@ -35,10 +34,9 @@ def store_at(place: str) -> Store:
     return MemoryStore() if place == "memory" else SqliteStore.open(place)
 
 
-def floors(clock: Any = time.perf_counter) -> list[float]:
-    """Sample the floor a few times."""
-    floor = Floor(clock)
-    return [floor.take() for _ in range(FLOORS)]
+def floors() -> list[tuple[float, float]]:
+    """Sample the floor a few times: processor and wall."""
+    return [(taken.cpu, taken.wall) for taken in (sample() for _ in range(FLOORS))]
 
 
 async def meet(node: Node) -> None:
@@ -50,7 +48,7 @@ async def meet(node: Node) -> None:
 async def obey(node: Node, probe: Probe) -> None:
     """Answer the other process until it hangs up."""
     done: set[ChannelId] = set()
-    profile: cProfile.Profile | None = None
+    sampler = Sampler()
     while line := (await trio.to_thread.run_sync(sys.stdin.readline)).split():
         answer: Any = None
         match line[0]:
@@ -60,18 +58,19 @@ async def obey(node: Node, probe: Probe) -> None:
                 desk.verify_all(node, done)
             case "take":
                 answer = probe.taken()
+            case "memory":
+                gc.collect()
+                answer = resident()
             case "profile":
-                profile = cProfile.Profile()
-                profile.enable()
-            case "profiled" if profile is not None:
-                profile.disable()
-                profile.dump_stats(line[1])
+                sampler.start()
+            case "profiled":
+                answer = sampler.stop()
         print(json.dumps(answer), flush=True)
 
 
-async def main(place: str, engine: str) -> None:
+async def main(place: str, engine: str, profiled: bool) -> None:
     store, probe, chain = store_at(place), Probe(), peer_process.QuietChain()
-    with probe.watching(store):
+    with inline() if profiled else probe.watching(store):
         async with (
             open_node(
                 roles.bob.signer,
@@ -92,4 +91,4 @@ async def main(place: str, engine: str) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1], sys.argv[2])
+    trio.run(main, sys.argv[1], sys.argv[2], sys.argv[3:] == ["profiled"])

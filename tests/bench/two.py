@@ -20,7 +20,9 @@ from channels.runtime.node import Node, open_node
 from channels.session import any_deal
 from tests import peer_process, roles
 from tests.bench import desk
-from tests.bench.probe import Probe
+from tests.bench.floor import Sample, middle
+from tests.bench.probe import Probe, Span
+from tests.bench.profile import Sampler, inline
 from tests.bench.side import ENGINES, floors, store_at
 
 ROOT = Path(__file__).parents[2]
@@ -32,15 +34,15 @@ class Bout:
 
     updates: int
     seconds: float
-    floor: float
+    floor: Sample
     ours: dict[str, Any]
     theirs: dict[str, Any]
-    spans: list[tuple[float, float]] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
         """Updates in a floor's time: 1 would be a machine that does nothing but the floor, on one core."""
-        return self.updates / self.seconds * self.floor
+        return self.updates / self.seconds * self.floor.wall
 
     @property
     def cpu(self) -> float:
@@ -87,9 +89,9 @@ class Two:
         desk.verify_all(self.node, self._done)
         await self.ask("verify")
 
-    async def floors(self) -> list[float]:
+    async def floors(self) -> list[tuple[float, float]]:
         """Sample the floor in both processes at once: two cores as busy as with updates."""
-        found: list[float] = []
+        found: list[tuple[float, float]] = []
 
         async def theirs() -> None:
             found.extend(await self.ask("floor"))
@@ -117,29 +119,43 @@ class Two:
 
     async def step(self, channel: LiveChannel, updates: int) -> Bout:
         """Agree one mark after the other."""
-        before, spans = await self._begin(), []
+        before, spans = await self._begin(), list[Span]()
         for _ in range(updates):
             start = time.perf_counter()
             await channel.mark(self.tape.next())
             spans.append((start, time.perf_counter()))
         return await self._ended(before, updates, sum(end - start for start, end in spans), spans)
 
-    async def _begin(self) -> list[float]:
+    async def profiled(self, channel: LiveChannel, updates: int) -> list[dict[str, int]]:
+        """Agree marks in a window; return how many samples of the processor each part had, here and there."""
+        sampler = Sampler()
+        await self.ask("profile")
+        sampler.start()
+        try:
+            for _ in range(updates):
+                last = await channel.post_mark(self.tape.next())
+            await last.agreed()
+        finally:
+            ours = sampler.stop()
+        return [ours, await self.ask("profiled")]
+
+    async def _begin(self) -> list[tuple[float, float]]:
         before = await self.floors()
         await self.ask("take")
         self.probe.taken()
         return before
 
-    async def _ended(self, before: list[float], updates: int, seconds: float, spans: list[Any]) -> Bout:
+    async def _ended(self, before: list[tuple[float, float]], updates: int, seconds: float, spans: list[Span]) -> Bout:
         ours, theirs = self.probe.taken(), await self.ask("take")
-        around = sorted(before + await self.floors())
-        return Bout(updates, seconds, around[len(around) // 2], ours, theirs, spans)
+        around = before + await self.floors()
+        floor = Sample(middle(cpu for cpu, _ in around), middle(wall for _, wall in around))
+        return Bout(updates, seconds, floor, ours, theirs, spans)
 
 
 @contextmanager
-def other_side(place: str, engine: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def other_side(*words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Run the other process."""
-    command = [sys.executable, "-m", "tests.bench.side", place, engine]
+    command = [sys.executable, "-m", "tests.bench.side", *words]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None
     try:
@@ -150,12 +166,12 @@ def other_side(place: str, engine: str) -> Iterator[tuple[subprocess.Popen[str],
 
 
 @asynccontextmanager
-async def two(folder: Path | None, engine: str = "screen") -> AsyncIterator[Two]:
-    """Connect Alice and Bob; journals in `folder`, or in memory. The probe watches this process until it ends."""
+async def two(folder: Path | None, engine: str = "screen", profiled: bool = False) -> AsyncIterator[Two]:
+    """Connect Alice and Bob; journals in `folder`, or in memory. A probe watches, or all runs in one thread each."""
     places = [str(folder / f"{name}.sqlite3") if folder else "memory" for name in ("alice", "bob")]
     store, probe, chain = store_at(places[0]), Probe(), peer_process.QuietChain()
-    with other_side(places[1], engine) as (process, port):
-        with probe.watching(store):
+    with other_side(places[1], engine, *["profiled"] * profiled) as (process, port):
+        with inline() if profiled else probe.watching(store):
             async with open_node(
                 roles.alice.signer,
                 store=store,

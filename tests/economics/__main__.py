@@ -58,14 +58,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def written(page: str, found: Iterable[Table]) -> str:
+def written(page: str, found: Iterable[Table], name_of_page: str = PAGE.name) -> str:
     """Return the page with each table between its two markers; a table without markers is an error."""
     for name, lines in found:
         opening, closing = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         before, _, rest = page.partition(opening)
         _, found_closing, after = rest.partition(closing)
         if not found_closing:
-            raise SystemExit(f"docs/economics.md has no place for the table {name}")
+            raise SystemExit(f"docs/{name_of_page} has no place for the table {name}")
         page = before + opening + "\n".join(lines) + "\n" + closing + after
     return page
 
