@@ -259,10 +259,10 @@ class LiveChannel:
         and a window of them is in flight. Waits for the turn and for room, so the peer sets the pace. Raises like
         `propose`, and what the answer raises in `agreed()`.
         """
-        return await self._proposer.post(lambda: (self._marked(marks),))
+        return await self._proposer.post(lambda: (self._marked(marks, self.state.tip[1].legs),))
 
-    def _marked(self, marks: Marks | None = None) -> Mark:
-        legs = self.state.book.legs
+    def _marked(self, marks: Marks | None = None, legs: tuple[Leg, ...] | None = None) -> Mark:
+        legs = self.state.book.legs if legs is None else legs
         return Mark((marks or self._node.marks(legs)).covering(legs) if legs else NO_MARKS)
 
     async def withdraw(self, amount: Human) -> Confirmation:

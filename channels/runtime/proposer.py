@@ -165,12 +165,12 @@ class Proposer:
     async def post(self, build: Callable[[], tuple[Operation, ...]]) -> Posted:
         """Propose facts in a version of their own; return when they are on their way. See `LiveChannel.post_mark`."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if not self._is_serving and self._may_propose():
+        if not self._is_serving and self._may_propose() and not self._has_room():
             await self._patiently(self._has_room, self.node.config.reply_timeout)
-        if self._is_serving or not (self._may_propose() and self._has_room()):
+        if self._is_serving or not self._may_propose() or not self._has_room():
             version = await self._queued(build)
         else:
-            version = self._propose_now(self._fitted(build()))
+            version = self._propose_now(build())
         posted = Posted(version, self.live, self.node.config.reply_timeout)
         if version in self._answers:
             posted.hear(self._answers[version])
