@@ -50,7 +50,9 @@ def held() -> tuple[Leg, ...]:
 @cache
 def price(cents: int) -> Marks:
     """Marks of the book at so many cents above the first spot."""
-    return Marks.at(roles.NOW, spots={roles.ETH: f"{SPOT + cents // 100}.{cents % 100:02}"}, vols=dict.fromkeys(held(), "0.6"))
+    return Marks.at(
+        roles.NOW, spots={roles.ETH: f"{SPOT + cents // 100}.{cents % 100:02}"}, vols=dict.fromkeys(held(), "0.6")
+    )
 
 
 def market(legs: tuple[Leg, ...], moment: int) -> Marks | None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -48,9 +49,9 @@ class Probe:
             self.records += sum(map(len, batch.values()))
 
         async def hopping(function: Callable[..., Any], *values: Any, **options: Any) -> Any:
-            start, before = time.perf_counter(), len(self.appends)
+            start = time.perf_counter()
             result = await hop(function, *values, **options)
-            if len(self.appends) > before:
+            if function is appending:
                 begun, ended = self.appends[-1]
                 self.hops += [(start, begun), (ended, time.perf_counter())]
             return result
@@ -95,8 +96,7 @@ class Probe:
 
 def resident() -> int:
     """Return the bytes of memory that this process holds now."""
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
 
 
 def within(span: Span, spans: Sequence[Span]) -> float:

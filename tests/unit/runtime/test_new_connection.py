@@ -1,4 +1,4 @@
-"""A new connection begins with what heals the channel, not with what was decided before it."""
+"""A connection: it begins with what heals the channel, and what waits to be sent goes out together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import trio.testing
 
 from channels.core.commands import Send
 from channels.runtime.driver import Driver
-from channels.runtime.peer import Link
+from channels.runtime.peer import FULL_RECORD, Link
 from channels.session import Role, Session
 from channels.store import MemoryStore
 from channels.wire import messages as m
@@ -33,3 +33,30 @@ async def test_what_was_decided_before_a_connection_is_not_sent_on_it(autojump_c
         said = FrameReader().feed(bytes(await theirs.receive_some()))
         nursery.cancel_scope.cancel()
     assert [type(decode(payload)) for payload in said] == [m.Greeting, m.Resume]
+
+
+async def test_frames_that_wait_go_out_together_and_no_record_is_overfull(autojump_clock: Any) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    written: list[int] = []
+    write = ours.send_all
+
+    async def send_all(data: bytes) -> None:
+        written.append(len(data))
+        await write(data)
+
+    ours.send_all = send_all  # type: ignore[method-assign]
+    link = Link(ours, Session(alice.signer, Role.DIALER, b"n" * 32, {}), lambda: 0, lambda link, output: None)
+    link.begin()
+    sent = [m.Reject(CHANNEL, version, "code", "r" * 400) for version in range(100)]
+    size = len(Session.to_bytes(sent[-1]))
+    for message in sent:
+        link.send(message)
+    heard, frames = [], FrameReader()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run)
+        while len(heard) < len(sent) + 1:
+            heard += frames.feed(bytes(await theirs.receive_some()))
+        nursery.cancel_scope.cancel()
+    assert [message for message in map(decode, heard) if not isinstance(message, m.Greeting)] == sent
+    assert len(written) == -(-sum(written) // FULL_RECORD)
+    assert FULL_RECORD <= written[0] < FULL_RECORD + size

@@ -329,7 +329,7 @@ def test_a_record_deleted_behind_the_guards_is_missed(path: Path) -> None:
 def test_the_writer_syncs_every_checkpoint_and_checkpoints_every_append(path: Path) -> None:
     """A killed process cannot show it, since the kernel keeps what was written: so the settings themselves are asked.
 
-    NORMAL syncs the log before a checkpoint moves it, and then the main file: nothing returns between the commit and that.
+    NORMAL syncs the log before a checkpoint moves it, and then the main file: nothing returns between commit and that.
     """
     statements: list[str] = []
     with closing(SqliteStore.open(path)) as store:

@@ -1,0 +1,172 @@
+"""A desk streams marks: each is signed in a version of its own, a window is in flight, and every answer is heard."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+import pytest
+import trio
+import trio.testing
+
+from channels.core.records import Record, StateAgreed
+from channels.errors import BaseRefused, MarkRefused, ProposalRejected
+from channels.model import ChannelId, Leg, Mark, Marks
+from channels.runtime.live import LiveChannel
+from channels.runtime.proposer import Posted
+from channels.store import MemoryStore
+from tests.pair import Pair, opened_pair, terms_for
+from tests.roles import ETH, EXPIRY
+
+CALL = Leg.call(ETH, EXPIRY, 2400, quantity=1)
+
+
+def marks(pair: Pair, spot: str) -> Marks:
+    return Marks.at(pair.alice.node.now(), spots={ETH: spot}, vols={CALL: "0.6"})
+
+
+async def holding(pair: Pair) -> LiveChannel:
+    """Fund both sides; return Alice's channel with a call in it."""
+    await pair.fund(10_000, 10_000)
+    channel = pair.alice.channel
+    await channel.propose(channel.trade([CALL], premium=50))
+    return channel
+
+
+class Gate(MemoryStore):
+    """A disk on which an agreed state waits until the gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.waiting = threading.Event(), threading.Event()
+        self.open.set()
+
+    def append_all(self, batch: Mapping[ChannelId, Sequence[Record]]) -> None:
+        if any(isinstance(record, StateAgreed) for records in batch.values() for record in records):
+            self.waiting.set()
+            assert self.open.wait(10)
+        super().append_all(batch)
+
+
+async def test_each_posted_mark_has_a_version_of_its_own() -> None:
+    async with opened_pair() as pair:
+        channel = await holding(pair)
+        before = channel.version
+        wanted = [marks(pair, f"{2300 + at}") for at in range(10)]
+        posted = [await channel.post_mark(one) for one in wanted]
+        assert [one.version for one in posted] == list(range(before + 1, before + 11))
+        for one, mark in zip(posted, wanted, strict=True):
+            confirmation = await one.agreed()
+            assert confirmation.version >= one.version
+            assert Mark(mark) in confirmation.operations
+        await pair.until(pair.agree)
+        assert pair.bob.channel.state.book.marks == wanted[-1]
+
+
+async def test_the_window_sets_the_pace() -> None:
+    async with opened_pair(bob_config={"window": 3}) as pair:
+        channel = await holding(pair)
+        held = set[int]()
+        for at in range(12):
+            last = await channel.post_mark(marks(pair, f"{2300 + at}"))
+            held.add(len(channel.state.in_flight))
+        await last.agreed()
+        assert max(held) == 3
+
+
+async def test_what_stands_on_a_refused_mark_is_refused_with_it_and_the_next_one_is_not() -> None:
+    async with opened_pair() as pair:
+        channel = await holding(pair)
+        posted = [await channel.post_mark(marks(pair, spot)) for spot in ("2301", "2900", "2302")]
+        assert (await posted[0].agreed()).version == posted[0].version
+        codes = []
+        for one in posted[1:]:
+            with pytest.raises(ProposalRejected) as caught:
+                await one.agreed()
+            assert caught.value.version == one.version
+            codes.append(caught.value.code)
+        assert codes == [MarkRefused.code, BaseRefused.code]
+        later = await channel.post_mark(marks(pair, "2303"))
+        assert (await later.agreed()).version == later.version
+
+
+async def test_who_has_not_the_turn_gets_it_first() -> None:
+    async with opened_pair() as pair:
+        await holding(pair)
+        assert not pair.bob.channel.state.my_turn
+        with trio.fail_after(5):
+            posted = list[Posted]()
+
+            async def post(spot: str) -> None:
+                posted.append(await pair.bob.channel.post_mark(marks(pair, spot)))
+
+            async with trio.open_nursery() as nursery:
+                for at in range(3):
+                    nursery.start_soon(post, f"{2300 + at}")
+            assert len({one.version for one in posted}) == 3
+            for one in posted:
+                await one.agreed()
+        assert pair.agree()
+
+
+async def test_a_mark_is_posted_for_the_book_that_it_will_meet() -> None:
+    gate = Gate()
+    async with opened_pair(stores=(MemoryStore(), gate)) as pair:
+        channel = await holding(pair)
+        other = Leg.put(ETH, EXPIRY, 2200, quantity=1)
+        gate.open.clear()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(channel.propose, channel.trade([other], premium=40))
+            await pair.until(lambda: len(channel.state.tip[1].legs) == 2)
+            assert len(channel.state.book.legs) == 1
+            posted = await channel.post_mark()
+            gate.open.set()
+        assert {vol.key for vol in (await posted.agreed()).agreed.book.marks.vols} == {CALL.key, other.key}
+
+
+async def test_an_answer_that_nobody_waits_for_is_not_kept() -> None:
+    async with opened_pair() as pair:
+        channel = await holding(pair)
+        for at in range(5):
+            await channel.post_mark(marks(pair, f"{2300 + at}"))
+        assert not channel._proposer._posted
+
+
+async def test_the_next_mark_is_signed_while_the_last_answer_is_written() -> None:
+    """So both wait for one write. Nothing leaves before it."""
+    gate = Gate()
+    async with opened_pair(stores=(gate, MemoryStore()), alice_config={"window": 1}) as pair:
+        channel = await holding(pair)
+        gate.open.clear()
+        gate.waiting.clear()
+        first = await channel.post_mark(marks(pair, "2301"))
+        with trio.fail_after(5):
+            second = await channel.post_mark(marks(pair, "2302"))
+        await pair.until(gate.waiting.is_set)
+        assert channel.version == first.version
+        assert channel.state.in_flight == (second.version,)
+        await trio.sleep(0.05)
+        assert pair.bob.channel.state.version == first.version, "a proposal left before its record was durable"
+        gate.open.set()
+        await second.agreed()
+
+
+async def test_what_one_channel_is_told_wakes_no_other() -> None:
+    async with opened_pair() as pair:
+        channel = await holding(pair)
+        other = await pair.alice.node.open(terms_for(pair.local, b"another"))
+        with trio.fail_after(5):
+            await pair.bob.node.incoming()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        woken = []
+
+        async def listen() -> None:
+            await other.changed()
+            woken.append(True)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            for at in range(3):
+                await (await channel.post_mark(marks(pair, f"{2300 + at}"))).agreed()
+            assert not woken
+            nursery.cancel_scope.cancel()
