@@ -116,7 +116,7 @@ def throughput(single: Sequence[Bout]) -> Case:
         "throughput, durable on both sides, window 32, loopback TLS, a process each",
         "≥ 0.35 / floor",
         f"**{pooled(single):.2f} / floor** ({min(b.rate for b in single):.2f} to {max(b.rate for b in single):.2f})",
-        f"{middle(rates):,.0f} updates a second; processor {us(middle(b.cpu for b in single))} for both sides together, "
+        f"{middle(rates):,.0f} updates a second; processor {us(middle(b.cpu for b in single))} for both sides, "
         f"the busier one's alone would allow {bound(single):.2f} / floor; "
         f"one write to the disk for {records_per_write(single):.1f} records, "
         f"one countersignature for {answered(single):.1f} proposals",
@@ -223,7 +223,7 @@ def machine() -> str:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {os.cpu_count()} cores "
-        f"({platform.machine()}), load averages {load} when it ended: whatever else ran on these cores and this disk is in the figures"
+        f"({platform.machine()}), load averages {load} at the end: whatever else ran here is in it"
     )
 
 
