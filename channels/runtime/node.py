@@ -282,10 +282,8 @@ class Node:
         self.driver.submit(seat.channel.id, effects)
 
     def _send(self, channel: ChannelId, message: Message) -> None:
-        terms = self.seats[channel].channel.terms if channel in self.seats else None
-        if terms is None:
-            return
-        link = self.link_to(terms.signers[self._party(terms).other])
+        seat = self.seats.get(channel)
+        link = None if seat is None else self.link_to(seat.channel.terms.signers[seat.channel.me.other])
         if link is not None:
             link.send(message)
 

@@ -199,7 +199,7 @@ class Proposer:
             if (posted := self._posted.pop(version, None)) is not None:
                 posted.hear(notice)
         while len(self._answers) > MAX_ANSWERS:
-            self._answers.pop(min(self._answers))
+            self._answers.pop(next(iter(self._answers)))
 
     # The queue
 
