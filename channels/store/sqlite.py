@@ -3,7 +3,7 @@
 Write-ahead logging alone would keep the newest records in a second file, whose loss or truncation SQLite takes for a
 clean end: records that were acknowledged would be gone without a sign. So each append is committed and then
 checkpointed into the main file before it returns: the log is synced, then the main file (and the log's header, where
-it begins anew). Whoever copies or truncates that file gets a complete journal or a typed error, never a shorter journal.
+it begins anew). Whoever copies or truncates that file gets a complete journal or a typed error, never a shorter one.
 """
 
 from __future__ import annotations

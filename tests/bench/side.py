@@ -5,7 +5,6 @@ Prints its port, then answers each line of its input with one line of JSON.
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 from typing import Any
@@ -21,7 +20,7 @@ from channels.store import MemoryStore, SqliteStore, Store
 from tests import peer_process, roles
 from tests.bench import desk
 from tests.bench.floor import sample
-from tests.bench.probe import Probe, resident
+from tests.bench.probe import Probe
 from tests.bench.profile import Sampler, inline
 
 ENGINES = {"screen": FloatScreen, "exact": lambda: EXACT}
@@ -58,9 +57,6 @@ async def obey(node: Node, probe: Probe) -> None:
                 desk.verify_all(node, done)
             case "take":
                 answer = probe.taken()
-            case "memory":
-                gc.collect()
-                answer = resident()
             case "profile":
                 sampler.start()
             case "profiled":
