@@ -53,6 +53,8 @@ class Watcher:
         """The last step about margin that the contract refused, and at which block."""
         self._not_sent: set[ChannelId] = set()
         """Channels whose decided top-up is known not to be on its way: it was refused before it left."""
+        self._covered: dict[ChannelId, tuple[object, ...]] = {}
+        """What was judged where no collateral was due: a margin for every channel at every poll is too much."""
         self._asked: dict[ChannelId, tuple[tuple[Operation, ...], float, float]] = {}
         """What the peer was last asked to agree, and until when it is not asked the same again."""
 
@@ -235,10 +237,15 @@ class Watcher:
 
     def _call_collateral(self, seat: Seat) -> None:
         """Ask a connected peer for what it lacks, once at each agreed state."""
-        node, terms = self._node, seat.channel.terms
-        connected = node.link_to(terms.signers[seat.channel.me.other]) is not None
-        if node.config.call_collateral and connected and views.collateral_due(seat.channel):
+        node, channel = self._node, seat.channel
+        connected = node.link_to(channel.terms.signers[channel.me.other]) is not None
+        judged = (channel.base_version, channel.phase, channel.bar is None, channel.chain.deposits)
+        if not (node.config.call_collateral and connected) or self._covered.get(channel.id) == judged:
+            return
+        if views.collateral_due(channel):
             node.act(seat, e.CollateralWanted())
+        elif channel.called != channel.base_version:
+            self._covered[channel.id] = judged
 
     def _keep_house(self, seat: Seat) -> None:
         """Get facts agreed while we hold the turn: deposits and payments confirmed, expiries settled."""
