@@ -1,27 +1,22 @@
 """What every case of the benchmark shares: a 16-leg book, prices that move, two parties, and margin on every update.
 
-A mark is a fact, so no rule asks for the margin after each one, and of marks that are agreed together only the last
-state is judged. `verify_margins` makes both sides compute both parties' verdicts for every single version.
+A mark is a fact, so no rule asks for the margin before it is signed; the monitor judges every state that an agreement
+covers, on both sides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
 from typing import Any
 
-from channels.core import rules
-from channels.core.channel import Channel
 from channels.errors import ProposalRejected
-from channels.model import Acknowledge, ChannelId, Leg, Marks, Terms, keccak
+from channels.model import Acknowledge, Leg, Marks, Terms, keccak
 from channels.risk import MarginEngine
 from channels.runtime.config import NodeConfig
 from channels.runtime.live import LiveChannel
 from channels.runtime.node import Node
-from channels.session import Seat
-from channels.wire import messages as m
 from tests import peer_process, roles
 
 LEGS = 16
@@ -97,38 +92,3 @@ async def opened(node: Node, number: int) -> LiveChannel:
             continue
     await channel.propose(channel.trade(held(), premium=0, marks=price(0)))
     return channel
-
-
-def verify(channel: Channel, state: Any, book: Any) -> None:
-    """Compute both parties' verdicts of a state."""
-    one, other = rules.verdicts(channel, state, book)
-    assert one.covers_initial and other.covers_initial
-
-
-def verify_margins(seat: Seat) -> None:
-    """Have this side verify margin for every version, whoever proposes it."""
-    receive: Callable[..., Any] = seat.receive
-    propose: Callable[..., Any] = seat.propose
-
-    def listen(message: m.ChannelMessage, moment: int) -> Any:
-        effects = receive(message, moment)
-        if isinstance(message, m.Propose) and seat.channel.unanswered:
-            judged = seat.channel.unanswered[-1].half
-            verify(seat.channel, judged.state, judged.book)
-        return effects
-
-    def speak(*values: Any) -> Any:
-        effects = propose(*values)
-        verify(seat.channel, *seat.channel.tip)
-        return effects
-
-    seat.receive = listen  # type: ignore[method-assign]
-    seat.propose = speak  # type: ignore[method-assign]
-
-
-def verify_all(node: Node, done: set[ChannelId]) -> None:
-    """Have all channels of a node verify margin for every version, each once."""
-    for channel, seat in node.seats.items():
-        if channel not in done:
-            done.add(channel)
-            verify_margins(seat)

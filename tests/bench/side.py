@@ -11,7 +11,6 @@ from typing import Any
 
 import trio
 
-from channels.model import ChannelId
 from channels.risk import EXACT
 from channels.risk.screen import FloatScreen
 from channels.runtime.node import Node, open_node
@@ -46,15 +45,12 @@ async def meet(node: Node) -> None:
 
 async def obey(node: Node, probe: Probe) -> None:
     """Answer the other process until it hangs up."""
-    done: set[ChannelId] = set()
     sampler = Sampler()
     while line := (await trio.to_thread.run_sync(sys.stdin.readline)).split():
         answer: Any = None
         match line[0]:
             case "floor":
                 answer = floors()
-            case "verify":
-                desk.verify_all(node, done)
             case "take":
                 answer = probe.taken()
             case "profile":

@@ -67,7 +67,6 @@ async def processor(engine: str, count: int, updates: int) -> list[Bout]:
     """Agree marks in a window with journals in memory."""
     async with two(None, engine) as pair:
         (channel,) = await pair.open(0, 1)
-        await pair.verify()
         await pair.stream([channel], WARM)
         return await bouts(lambda: pair.stream([channel], updates), count)
 
@@ -76,7 +75,6 @@ async def durable(folder: Path, say: Say) -> list[Case]:
     """All that needs a disk: throughput of one channel and of many, one update at a time."""
     async with two(folder) as pair:
         channels = await pair.open(0, CHANNELS)
-        await pair.verify()
         await pair.stream(channels, 2)
         single, many = list[Bout](), list[Bout]()
         for _ in range(BOUTS):
@@ -201,7 +199,6 @@ async def profile(folder: Path) -> list[str]:
     """Return the share of the processor by part, both sides together, as rows."""
     async with two(folder, profiled=True) as pair:
         (channel,) = await pair.open(0, 1)
-        await pair.verify()
         await pair.stream([channel], WARM)
         counts = await pair.profiled(channel, PROFILED)
     own = "the benchmark itself"

@@ -14,7 +14,6 @@ from typing import Any
 
 import trio
 
-from channels.model import ChannelId
 from channels.runtime.live import LiveChannel
 from channels.runtime.node import Node, open_node
 from channels.session import any_deal
@@ -57,7 +56,6 @@ class Two:
     node: Node
     probe: Probe
     _process: subprocess.Popen[str]
-    _done: set[ChannelId] = field(default_factory=set)
     tape: desk.Tape = field(default_factory=desk.Tape)
 
     async def ask(self, *words: str) -> Any:
@@ -84,11 +82,6 @@ class Two:
             for _ in range(16):
                 nursery.start_soon(some)
         return made
-
-    async def verify(self) -> None:
-        """From now on both sides verify margin for every version of every channel."""
-        desk.verify_all(self.node, self._done)
-        await self.ask("verify")
 
     async def floors(self) -> list[tuple[float, float]]:
         """Sample the floor in both processes at once: two cores as busy as with updates."""
