@@ -21,7 +21,7 @@ from channels.model import Agreed, Book, HalfSigned, Mark, Party, keccak
 from channels.store import SqliteStore
 from channels.store.codec import encode_record
 from tests import roles
-from tests.bench.bench_update import LEGS, held, view
+from tests.bench.desk import LEGS, held, price
 from tests.keeper import Keeper, folded
 from tests.writer import OPENED
 
@@ -34,7 +34,7 @@ MARKINGS = 64
 def books() -> list[Book]:
     """The same positions under many marks."""
     legs = tuple(sorted(held(), key=lambda leg: leg.key))
-    marks = view(legs, roles.NOW)
+    marks = price(0)
     spots = [replace(marks, spots=(replace(marks.spots[0], spot=marks.spots[0].spot + i),)) for i in range(MARKINGS)]
     return [Book.of(legs, each, keccak(bytes([i]))) for i, each in enumerate(spots)]
 
