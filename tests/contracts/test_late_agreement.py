@@ -1,4 +1,4 @@
-"""A state agreed after the called side's cure deadline: until it is registered, the call can be executed (ADR 33).
+"""A state agreed after the called side's cure deadline: until it is registered, the call can be executed (ADR 30).
 
 Found by the machine at night (seed 1641277287). Party 0 is called and misses its deadline; then the caller signs a
 better state with it. Who is first on the chain decides which of the two counts: no window is left, none is promised.
