@@ -20,7 +20,7 @@ DAY = 86_400
 def test_the_default_grid_has_the_34_rows_of_the_specification() -> None:
     rows = DEFAULT_POLICY.scenarios
     assert len(rows) == 34
-    core, tails, decay = rows[:27], rows[27:33], rows[30]
+    core, tails, decay = rows[:27], rows[27:33], rows[33]
     assert sorted({row.spot_factor for row in core}) == [WAD * (1000 + 45 * k) // 1000 for k in range(-4, 5)]
     assert {(row.damping, row.horizon) for row in core} == {(WAD, 0)}
     assert len(set(core)) == 27 and {row.vol_shock for row in core} == set(VolShock)
