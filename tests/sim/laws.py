@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from channels.core.channel import Channel
+from channels.core.exposure import exposure
 from channels.core.fold import replay
 from channels.core.phases import Phase
 from channels.errors import ChannelError, MarkRefused, ProposalRejected, SigningBarred
@@ -29,6 +30,8 @@ from channels.model import (
     net,
 )
 from tests.sansio import durable
+
+from .history import LawBroken
 
 if TYPE_CHECKING:
     from .world import World
@@ -105,21 +108,24 @@ def _channels(world: World, channel: ChannelId) -> list[tuple[str, Channel]]:
     return found
 
 
-def exposure(world: World, name: str, side: Channel) -> None:
-    """A party's policy on what its half-signed states may cost it: today that nothing exclusive hangs beside another.
+def within_limits(world: World, side: Channel) -> None:
+    """Nobody's exposure exceeds its policy: judged at each signature, since the market may move what was within it."""
+    limit = world.limits.max_exposure
+    if limit is not None and (cost := exposure(side).cost) > limit:
+        raise LawBroken(f"policy: half-signed states cost up to {cost}, the owner allows {limit}")
 
-    The history checks it at every signature; this looks at what a channel still carries at the end. A bound on money
-    belongs here as soon as a channel can say what its outstanding states may cost.
-    """
-    hanging = [
+
+def hanging(world: World, name: str, side: Channel) -> None:
+    """Nothing exclusive hangs beside another: the history looks at every signature, this at what is left."""
+    versions = [
         out.version
         for out in side.outstanding
         if out.version > side.version
         and any(isinstance(operation, EXCLUSIVE) for operation in out.operations)
         and not 0 < out.half.state.valid_until < side.chain.time
     ]
-    if len(hanging) > 1:
-        world.fail(f"policy: {name} has {hanging} half-signed at once")
+    if len(versions) > 1:
+        world.fail(f"policy: {name} has {versions} half-signed at once")
 
 
 def _converged(world: World, channel: ChannelId) -> None:
@@ -129,7 +135,7 @@ def _converged(world: World, channel: ChannelId) -> None:
     for name, side in ((one_name, one), (other_name, other)):
         if side.version < best:
             world.fail(f"nothing agreed is lost: version {best} is agreed, {name} knows {side.version}")
-        exposure(world, name, side)
+        hanging(world, name, side)
         if side.frozen:
             world.fail(f"nothing is lost: {name} signs nothing any more")
     for what in ("agreed", "closing"):

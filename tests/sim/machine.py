@@ -136,6 +136,7 @@ class Machine:
             poll=4.0,
             reply_timeout=20.0,
             close_validity=60,
+            limits=self.world.limits,
             tls=False,
         )
 

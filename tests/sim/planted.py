@@ -162,6 +162,9 @@ PLANTS = {
     "a second option is signed while the first is out": Plant(
         "policy", 200, lambda: [patch.object(rules, "check_exclusive", _never)]
     ),
+    "the owner's limit on exposure is not asked": Plant(
+        "policy: half-signed states cost", 40, lambda: [patch.object(updates, "check_limits", _never)]
+    ),
     "nobody answers a stale challenge": Plant(
         "an old state never wins",
         300,

@@ -24,7 +24,10 @@ FAULTS = {
     "delayed", "split", "partition", "both dial", "slow disk", "clock jump", "endpoint behind", "blocks read again",
     "reorg", "transaction lost in a reorg", "stale state shown", "dispute ran out", "deal declined", "checkpoint",
 }  # fmt: skip
-ACTS = {"open", "deposit", "trade", "mark", "withdraw", "close-out", "close", "challenge", "reopen", "one more mark"}
+ACTS = {
+    "open", "deposit", "trade", "mark", "withdraw", "close-out", "close", "challenge", "reopen", "one more mark",
+    "trade: ExposureTooHigh",
+}  # fmt: skip
 MESSAGES = {
     "Greeting", "Hello", "Open", "OpenAccepted", "OpenRefused", "Propose", "Accept", "Reject", "WantTurn", "PassTurn",
     "Resume", "CollateralCall",

@@ -12,19 +12,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from random import Random
+from typing import Any
 from unittest.mock import patch
 
 import trio
 import trio.testing
 
 from channels.core import checkpoint, views
+from channels.core.commands import Effect
+from channels.core.limits import Limits
 from channels.core.phases import Phase
-from channels.model import Agreed, ChannelId, Intent, Terms, keccak
+from channels.model import EXCLUSIVE, Agreed, ChannelId, Intent, Terms, keccak
 from channels.risk.policy import MarginPolicy, Scenario, VolShock
 from channels.runtime.live import LiveChannel
 from channels.runtime.node import Node
+from channels.session import Seat
 from channels.units import WAD
-from tests.roles import DAY, ETH, NOW, TERMS, alice, bob, trent
+from tests.roles import DAY, ETH, NOW, TERMS, UNIT, alice, bob, trent
 
 from . import laws
 from .chain import BLOCK, Chain, deployment_of
@@ -39,6 +43,8 @@ POLICY = MarginPolicy(
 )
 """A grid of four rows: margin is exact on both sides whatever the grid, and a run should spend its time elsewhere."""
 CHALLENGE = 600
+MAX_EXPOSURE = 150 * UNIT
+"""Token units: half of the trades that owners try cost more in the worst case."""
 CHECKPOINT_EVERY = 8
 """Records between two checkpoints: a run is short, and shall be compacted often."""
 PATIENCE = 90.0
@@ -95,6 +101,8 @@ class World:
         self.series = series(first, NOW + 21 * DAY)
         self.chain.prices[(ETH, first)] = 2_350 * WAD
         self.spot = "2300"
+        self.limits = Limits(max_exposure=MAX_EXPOSURE) if seed % 2 else Limits()
+        """What owners let their half-signed states cost, where they say it."""
         self.moves = [99, 100, 102, 108, 112] + ([75, 130, 135] if rng.random() < 0.3 else [])
         roles = [alice, bob] if rng.random() < 0.9 else [alice, bob, trent]
         self.machines = [Machine(self, role, 9_000 + place) for place, role in enumerate(roles)]
@@ -316,6 +324,22 @@ class _Complaints(logging.Handler):
             self.world.fail(f"honest peers get along: {text} {cause!r}")
 
 
+def _watched(world: World) -> Callable[..., list[Effect]]:
+    """A seat's proposing, with a look at what all that is half-signed may cost as soon as one option more is.
+
+    Facts are the way out of what costs too much, after a move of the market: agreed, they supersede it.
+    """
+    propose = Seat.propose
+
+    def look(seat: Seat, *values: Any) -> list[Effect]:
+        effects = propose(seat, *values)
+        if any(isinstance(operation, EXCLUSIVE) for operation in values[0]):
+            world.guard(laws.within_limits, world, seat.channel)
+        return effects
+
+    return look
+
+
 def run(seed: int, tell: Callable[[str], None] | None = None) -> Outcome:
     """Play one seed; the same seed is the same run. `tell` hears each line of the log as it is written."""
     from trio._core import _run
@@ -330,7 +354,11 @@ def run(seed: int, tell: Callable[[str], None] | None = None) -> Outcome:
     state = _run._r.getstate()
     _run._r.seed(seed)
     try:
-        with simulated_trio(), patch.object(checkpoint, "EVERY", CHECKPOINT_EVERY):
+        with (
+            simulated_trio(),
+            patch.object(checkpoint, "EVERY", CHECKPOINT_EVERY),
+            patch.object(Seat, "propose", _watched(world)),
+        ):
             trio.run(world.main, clock=clock)
     finally:
         _run._r.setstate(state)
