@@ -102,6 +102,8 @@ class Victim:
             (self.id, version): half for version, half in side.signed.items()
         }
         """By channel and version, everything this side ever journalled as signed, also in a journal that it lost."""
+        self.adopted: set[tuple[Any, int]] = set()
+        """What this side agreed to in a journal that it lost, and was shown here."""
         self.requests = 0
         """How often our owner was told that the peer asks to recover."""
         self.wanted = 0
@@ -210,6 +212,7 @@ class Victim:
             if not folded.is_frozen and agreed.version >= folded.leap:
                 raise LawBroken(f"version {agreed.version} is adopted, and nothing is frozen")
             signature = agreed.signatures[seat.me]
+            self.adopted.add((channel, agreed.version))
             self.halves[channel, agreed.version] = HalfSigned(agreed.state, agreed.book, seat.me, signature)
 
     def _journal(self, channel: Any, record: r.Record) -> None:
@@ -226,14 +229,21 @@ class Victim:
                 check_agreed(seat.deployment, seat.terms, record.agreed)
             except RuleViolation as broken:
                 raise LawBroken(f"what is agreed is not signed: {broken}") from broken
-            self._conserved(seat, record.agreed.state)
+            self._conserved(record.agreed.state)
             self._adopt(channel, record)
+            self._backed(channel, record.agreed.state)
 
-    def _conserved(self, channel: Channel, state: State) -> None:
-        booked = sum(state.balances) + sum(state.withdrawals) - sum(state.deposits)
-        made_up = [d for d, seen in zip(state.deposits, channel.chain.deposits, strict=True) if d > seen]
-        if booked or made_up:
+    @staticmethod
+    def _conserved(state: State) -> None:
+        if sum(state.balances) + sum(state.withdrawals) != sum(state.deposits):
             raise LawBroken(f"money is made up: {state}")
+
+    def _backed(self, channel: Any, state: State) -> None:
+        """No deposit counts that the chain has not shown; a journal that was lost may have seen more of it."""
+        seen = self.seats[channel].channel.chain.deposits
+        made_up = [said for said, confirmed in zip(state.deposits, seen, strict=True) if said > confirmed]
+        if made_up and (channel, state.version) not in self.adopted:
+            raise LawBroken(f"deposits are made up: {state}")
 
     def _check_said(self, channel: Any, message: m.Message) -> None:
         """Whatever leaves with a signature of ours was recorded before, under this version and no other state."""
