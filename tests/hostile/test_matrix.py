@@ -8,10 +8,10 @@ from typing import Any, get_args
 
 import pytest
 
-from channels.core import events as e, outcome, records as r, rules
+from channels.core import events as e, outcome, records as r, recovery, rules, updates
 from channels.core.channel import Channel
 from channels.core.phases import TRANSITIONS, Phase
-from channels.session import seat as seats
+from channels.session import Kept, Session, seat as seats
 from channels.wire import framing, messages as m
 from channels.wire.codec import MESSAGE
 from tests.sansio import durable
@@ -129,6 +129,9 @@ PLANTED: dict[str, tuple[Any, str, Any, str]] = {
     "what a signed close bars": (Channel, "bar", None, "open, closing"),
     "how long a frame may be": (framing, "MAX_MESSAGE", 2**32, "open, theirs"),
     "how far a version may skip": (rules, "MAX_SKIP", 2**64, "open, theirs"),
+    "what a loss of data bars": (updates, "check_may_sign", lambda channel: None, "open, lost data"),
+    "how far a recovery may skip": (recovery, "_check_version", lambda *given: None, "open, theirs"),
+    "which backups were asked for": (Session, "_receive_kept", lambda self, message: Kept(message), "open, theirs"),
 }
 """What is not looked at any more: where, its name, what stands in its place, and a stage at which that shows."""
 
