@@ -94,8 +94,9 @@ def _compare_agreed(outcome: Outcome, theirs: Agreed) -> None:
     channel = outcome.channel
     for ours in (channel.agreed, channel.closing):
         if ours and ours.version == theirs.version:
-            if ours.state != theirs.state:
+            if ours.state != theirs.state and theirs.version >= channel.leap:
                 # Our own signature, over a state that this journal never held: another copy of it signs as well.
+                # Below a recovery that is explained, however often it is shown before a state above it is agreed.
                 freeze(outcome, theirs.version)
             return
     if theirs.version <= channel.version:

@@ -67,8 +67,7 @@ def proposal_seen(channel: Channel, event: e.ProposalSeen) -> Step:
     state = event.half.state
     if state.version <= channel.version:
         return repeat_answer(channel, event)
-    if channel.my_turn:
-        raise NotYourTurn(channel.turn)
+    _check_in_turn(channel)
     channel = note_version(channel, state.version)
     try:
         if channel.phase is Phase.CLOSED:
@@ -91,6 +90,12 @@ def proposal_seen(channel: Channel, event: e.ProposalSeen) -> Step:
     return Step(changed(channel, unanswered=(*channel.unanswered, Judged(event.half, event.operations))))
 
 
+def _check_in_turn(channel: Channel) -> None:
+    """Raise NotYourTurn for a peer that proposes in our turn. Who lost data refuses instead: its counter may be old."""
+    if channel.my_turn and not channel.is_frozen:
+        raise NotYourTurn(channel.turn)
+
+
 def answer_due(channel: Channel, event: e.AnswerDue) -> Step:
     """Accept all that was judged right by signing the last: the others are agreed because it stands on them."""
     if not channel.unanswered:
@@ -103,8 +108,7 @@ def answer_due(channel: Channel, event: e.AnswerDue) -> Step:
 
 
 def proposal_broken(channel: Channel, event: e.ProposalBroken) -> Step:
-    if channel.my_turn:
-        raise NotYourTurn(channel.turn)
+    _check_in_turn(channel)
     return refuse(note_version(channel, event.version), event.version, event.violation)
 
 

@@ -60,8 +60,8 @@ def replay(data: bytes) -> None:
         print(f"  -> {heard.outcome.value}", heard.hangup.error if heard.hangup else "")
         for record in heard.records:
             print("     recorded", type(record).__name__)
-        for message in heard.sent:
-            print("     sent    ", type(message).__name__)
+        for message in (*heard.sent, *heard.kept):
+            print("     sent    " if message in heard.sent else "     kept    ", type(message).__name__)
 
 
 def make(folders: list[Path]) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from channels.core.apply import apply
 from channels.errors import RuleViolation
-from channels.model import Book, Party, State
+from channels.model import Agreed, Book, Party, State
 from channels.session import Session
 from channels.wire import messages as m
 from channels.wire.codec import MAX_MESSAGE, decode
@@ -77,7 +77,7 @@ def play(data: bytes) -> tuple[Victim, list[Heard]]:
 
 
 def _trace(victim: Victim, heard: list[Heard]) -> object:
-    said = [(h.sent, h.replies, h.records, h.violation) for h in heard]
+    said = [(h.sent, h.replies, h.kept, h.records, h.violation) for h in heard]
     return said, {channel: durable(seat.channel) for channel, seat in victim.seats.items()}
 
 
@@ -133,7 +133,9 @@ class Forger:
             case m.Accept(_, version, signature) if signature == UNSIGNED:
                 half = self._victim.halves.get((message.channel, version))
                 return Session.to_bytes(replace(message, signature=sign(half.state))) if half else piece
-            case m.Resume(agreed=agreed) if agreed is not None and UNSIGNED in agreed.signatures:
+            case m.Resume(agreed=agreed) if (
+                agreed is not None and UNSIGNED in agreed.signatures and self._may_have_signed(agreed)
+            ):
                 keys = (alice.signer, bob.signer)
                 made = tuple(
                     sign(agreed.state, key) if given == UNSIGNED else given
@@ -142,6 +144,13 @@ class Forger:
                 return Session.to_bytes(replace(message, agreed=replace(agreed, signatures=made)))
             case _:
                 return piece
+
+    def _may_have_signed(self, agreed: Agreed) -> bool:
+        """Whether Bob may have signed it in a journal that he lost: money adds up, and the book is the state's."""
+        state, deposits = agreed.state, self._victim.channel.chain.deposits
+        adds_up = sum(state.balances) + sum(state.withdrawals) == sum(state.deposits)
+        backed = all(said <= seen for said, seen in zip(state.deposits, deposits, strict=True))
+        return adds_up and backed and state.book == agreed.book.hash
 
     def _proposed(self, message: m.Propose) -> m.Propose:
         """Sign what the operations lead to; the next proposal of the stream may stand on it."""

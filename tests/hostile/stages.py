@@ -13,15 +13,19 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import count
 
-from channels.core import events as e, facts as f
+from channels.core import events as e, facts as f, records as r
 from channels.core.phases import Phase
-from channels.model import Agreed, Close, Mark, Party, Reopen, Withdraw
+from channels.core.recovery import SKIP
+from channels.model import Agreed, Close, HalfSigned, Mark, Party, Reopen, Withdraw
 from channels.seal import state_digest
 from channels.session import Role as End, Session
 from channels.wire import messages as m
 from tests import sansio
 from tests.roles import DEPLOYMENT, HOUR, NOW, TERMS, UNIT, alice, bob, condor
 from tests.sansio import Joined, fresh
+
+MARKER = b"recovery".ljust(32)
+"""Under which whoever lost data at a stage asks to go on."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,19 @@ class Stage:
     promised: bool = False
     """The peer has asked for it."""
     frozen: bool = False
+    """Bob's journal lost data, or may have."""
+    copy: bool = False
+    """Only his own instance marker says so: nothing was shown that he does not know."""
+    asked: bool = False
+    """Bob's owner asked to go on after it, and has no answer."""
+    heard: bool = False
+    """The peer has asked for a recovery on this connection."""
+    granted: bool = False
+    """Bob's owner agreed to it."""
+    leap: int = 0
+    """The first version that may be signed after a recovery of either side."""
+    recovers: bool = False
+    """On this connection Bob asks for his backups and hears nothing else."""
     ending: bool = False
     """A CLOSE or REOPEN that Bob signed may still be mined."""
     called: bool = False
@@ -213,22 +230,88 @@ def closed(build: Callable[[], Joined] = funded) -> Joined:
 
 
 def lost(build: Callable[[], Joined] = funded) -> Joined:
-    """Alice has shown a state that Bob signed and his journal does not know."""
+    """Alice has shown a state that Bob signed and his journal does not know: it is adopted, and he is frozen."""
     world = build()
-    world.say(world.bob, m.Resume(world.id, world.bob.channel.turn, 5, foreign(world)))
+    show(world, foreign(world))
     return world
+
+
+def show(world: Joined, shown: Agreed) -> None:
+    """Have Alice show a state that the journal which Bob lost held as signed."""
+    half = HalfSigned(shown.state, shown.book, Party.ONE, shown.signatures[Party.ONE])
+    world.bob.signed.setdefault(shown.version, half)
+    world.say(world.bob, m.Resume(world.id, world.bob.channel.turn, shown.version, shown))
+
+
+def suspect(build: Callable[[], Joined] = funded) -> Joined:
+    """Bob's instance marker says that his journal may be an old copy; nobody has shown anything newer."""
+    world = build()
+    world.bob.store.append(world.id, [r.LossSuspected(b"suspect".ljust(32), 0)])
+    world.restart(world.bob)
+    world.reconnect()
+    return world
+
+
+def forked() -> Joined:
+    """What Bob holds as agreed he also signed in another state, in the journal that he lost: while he waits."""
+    world = flying()
+    base = world.bob.channel.agreed
+    assert base is not None
+    show(world, shifted(base))
+    return world
+
+
+def asked(build: Callable[[], Joined] = lost) -> Joined:
+    """Bob's owner wants to go on."""
+    world = build()
+    world.act(world.bob, e.RecoveryWanted(MARKER))
+    world.bob.transit.clear()
+    world.alice.transit.clear()
+    return world
+
+
+def recovered(turns: int = 0) -> Joined:
+    """Alice's owner agreed: Bob signs again, and nothing above the loss is agreed yet."""
+    world = asked()
+    wanted = world.bob.channel.recovery
+    assert wanted is not None
+    world.say(world.bob, m.RecoveryAllowed(world.id, MARKER, wanted.version, world.bob.channel.turn + turns))
+    return world
+
+
+def entreated() -> Joined:
+    """Alice says that she lost data and wants to go on."""
+    world = funded()
+    base = world.bob.channel.agreed
+    wanted = m.Recovery(MARKER, 1 + SKIP)
+    world.say(world.bob, m.Resume(world.id, world.bob.channel.turn, 1, base, 1, wanted))
+    return world
+
+
+def granted() -> Joined:
+    """Bob's owner agreed to it."""
+    world = entreated()
+    world.act(world.bob, e.RecoveryConsented(MARKER))
+    world.alice.transit.clear()
+    return world
+
+
+def shifted(agreed: Agreed) -> Agreed:
+    """The same version with one token unit elsewhere, signed by both: what an old copy of a journal leads to."""
+    first, second = agreed.state.balances
+    return signed_by_both(replace(agreed, state=replace(agreed.state, balances=(first + 1, second - 1))))
+
+
+def signed_by_both(agreed: Agreed) -> Agreed:
+    digest = state_digest(DEPLOYMENT, agreed.state)
+    return replace(agreed, signatures=(alice.signer.sign(digest), bob.signer.sign(digest)))
 
 
 def foreign(world: Joined, version: int = 5) -> Agreed:
     """A state that both keys signed and Bob's journal never held."""
     base = world.bob.channel.agreed
     assert base is not None
-    state = replace(base.state, version=version)
-    signatures = (
-        alice.signer.sign(state_digest(DEPLOYMENT, state)),
-        bob.signer.sign(state_digest(DEPLOYMENT, state)),
-    )
-    return Agreed(state, base.book, signatures)
+    return signed_by_both(replace(base, state=replace(base.state, version=version)))
 
 
 def strange() -> Joined:
@@ -247,6 +330,19 @@ def greeted() -> Joined:
     return world
 
 
+def recovering() -> Joined:
+    """Bob asks for his backups, on a connection of its own."""
+    world = strange()
+    world.bob.session = Session(bob.signer, End.LISTENER, fresh(), {}, recovers=True)
+    for side in world.sides:
+        assert side.session is not None
+        world.other(side).transit.append(side.session.start())
+    for _ in range(2):
+        for side in world.sides:
+            world.deliver(side)
+    return world
+
+
 STAGES: dict[str, Stage] = {
     "a stranger": Stage(strange, Phase.OPEN, known=False),
     "greeted": Stage(greeted, Phase.OPEN, known=False),
@@ -259,7 +355,7 @@ STAGES: dict[str, Stage] = {
     "open, we want the turn": Stage(wanting, Phase.OPEN, wanted=True),
     "open, not resumed": Stage(unresumed, Phase.OPEN, resumed=False),
     "open, a half-signed withdrawal": Stage(killed, Phase.OPEN, ours=True, signed=2, outstanding=(2,)),
-    "open, lost data": Stage(lost, Phase.OPEN, barred=True, frozen=True),
+    "open, lost data": Stage(lost, Phase.OPEN, agreed=5, barred=True, frozen=True),
     "open, closing": Stage(closing, Phase.OPEN, agreed=2, signed=2, barred=True, ending=True),
     "open, called": Stage(called, Phase.OPEN, agreed=2, signed=2, called=True),
     "open again": Stage(reopened, Phase.OPEN, agreed=2, signed=2),
@@ -295,6 +391,42 @@ STAGES: dict[str, Stage] = {
     "closed, proposed": Stage(
         lambda: closed(flying), Phase.CLOSED, ours=True, signed=2, flight=(2,), outstanding=(2,), barred=True
     ),
+    "open, perhaps an old copy": Stage(suspect, Phase.OPEN, barred=True, frozen=True, copy=True),
+    "open, perhaps an old copy, ours": Stage(
+        lambda: suspect(ours), Phase.OPEN, ours=True, barred=True, frozen=True, copy=True
+    ),
+    "open, we ask to recover": Stage(asked, Phase.OPEN, agreed=5, barred=True, frozen=True, asked=True),
+    "open, a copy asks to recover": Stage(
+        lambda: asked(suspect), Phase.OPEN, barred=True, frozen=True, copy=True, asked=True
+    ),
+    "open, we recovered": Stage(recovered, Phase.OPEN, agreed=5, leap=5 + SKIP),
+    "open, we recovered, ours": Stage(lambda: recovered(1), Phase.OPEN, ours=True, agreed=5, leap=5 + SKIP),
+    "open, the peer asks to recover": Stage(entreated, Phase.OPEN, heard=True),
+    "open, the peer recovered": Stage(granted, Phase.OPEN, heard=True, granted=True, leap=1 + SKIP),
+    "proposed, lost data": Stage(
+        forked, Phase.PROPOSED, ours=True, signed=2, flight=(2,), outstanding=(2,), barred=True, frozen=True
+    ),
+    "proposed, we ask to recover": Stage(
+        lambda: asked(forked),
+        Phase.PROPOSED,
+        ours=True,
+        signed=2,
+        flight=(2,),
+        outstanding=(2,),
+        barred=True,
+        frozen=True,
+        asked=True,
+    ),
+    "disputed, we ask to recover": Stage(
+        lambda: disputed(asked), Phase.DISPUTED, agreed=5, barred=True, frozen=True, asked=True
+    ),
+    "settling, we ask to recover": Stage(
+        lambda: settling(asked), Phase.SETTLING, agreed=5, barred=True, frozen=True, asked=True
+    ),
+    "closed, we ask to recover": Stage(
+        lambda: closed(asked), Phase.CLOSED, agreed=5, barred=True, frozen=True, asked=True
+    ),
+    "recovering backups": Stage(recovering, Phase.OPEN, recovers=True),
 }
 
 
@@ -316,7 +448,10 @@ def stood(name: str) -> Joined:
         world = STAGES[name].build()
     stage, channel = STAGES[name], world.bob.channel
     assert channel.terms == TERMS
-    facts = (channel.phase, channel.my_turn, channel.version, channel.in_flight, channel.signed, bool(channel.frozen))
+    facts = (channel.phase, channel.my_turn, channel.version, channel.in_flight, channel.signed, channel.is_frozen)
     assert facts == (stage.phase, stage.ours, stage.agreed, stage.flight, stage.signed, stage.frozen), (name, facts)
     assert (tuple(channel.halves), channel.is_resumed) == (stage.outstanding, stage.resumed), name
+    said = channel.peer_said.recovery if channel.peer_said else None
+    losses = (channel.recovery is not None, said is not None, channel.granted is not None, channel.leap)
+    assert losses == (stage.asked, stage.heard, stage.granted, stage.leap), (name, losses)
     return world

@@ -8,10 +8,10 @@ from typing import Any, get_args
 
 import pytest
 
-from channels.core import events as e, outcome, records as r, rules
+from channels.core import events as e, outcome, records as r, recovery, rules, updates
 from channels.core.channel import Channel
 from channels.core.phases import TRANSITIONS, Phase
-from channels.session import seat as seats
+from channels.session import Kept, Session, seat as seats
 from channels.wire import framing, messages as m
 from channels.wire.codec import MESSAGE
 from tests.sansio import durable
@@ -106,16 +106,16 @@ def test_every_row_of_the_table_is_stepped_on(monkeypatch: pytest.MonkeyPatch) -
 
 
 UNREACHED = {
-    (Phase.PROPOSED, e.ProposalBroken),
     (Phase.PROPOSED, e.AnswerDue),
     (Phase.CLOSED, e.AnswerDue),
 }
-"""Who has proposals in flight holds the turn, so a proposal of the peer's is a fault; nothing is agreed once closed."""
+"""Who has proposals in flight holds the turn, or has lost data, and accepts nothing; nothing is agreed once closed."""
 
 
 def test_the_numbers_on_the_wire_are_those_of_the_messages() -> None:
     """What `a message of the next number` tries is the first that nothing has."""
-    numbers = {MESSAGE.pack(sample(bytes(32)))[0] for sample in SAMPLES.values()}
+    channels = [sample(bytes(32)) for sample in SAMPLES.values()]
+    numbers = {MESSAGE.pack(message)[0] for message in (*channels, m.BackupsEnd(0))}
     assert max(numbers) == len(EVENTS_OF)
 
 
@@ -129,6 +129,9 @@ PLANTED: dict[str, tuple[Any, str, Any, str]] = {
     "what a signed close bars": (Channel, "bar", None, "open, closing"),
     "how long a frame may be": (framing, "MAX_MESSAGE", 2**32, "open, theirs"),
     "how far a version may skip": (rules, "MAX_SKIP", 2**64, "open, theirs"),
+    "what a loss of data bars": (updates, "check_may_sign", lambda channel: None, "open, lost data"),
+    "how far a recovery may skip": (recovery, "_check_version", lambda *given: None, "open, theirs"),
+    "which backups were asked for": (Session, "_receive_kept", lambda self, message: Kept(message), "open, theirs"),
 }
 """What is not looked at any more: where, its name, what stands in its place, and a stage at which that shows."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from channels.core import records as r
+from channels.core import notices as n, records as r
 from channels.core.channel import Channel
 from channels.core.commands import Effect, Notify, Persist, Send
 from channels.core.fold import evolve
@@ -21,7 +21,7 @@ from channels.errors import PeerFault, RemoteProtocolError, RuleViolation, Terms
 from channels.model import Deployment, HalfSigned, Party, State, Terms
 from channels.risk import DEFAULT_POLICY
 from channels.seal import check_agreed, check_party
-from channels.session import Hangup, OpeningRefused, Output, PeerKnown, Reply, Routed, Seat, Session, any_deal
+from channels.session import Hangup, Kept, OpeningRefused, Output, PeerKnown, Reply, Routed, Seat, Session, any_deal
 from channels.wire import messages as m
 from channels.wire.codec import MAX_MESSAGE, decode
 from channels.wire.framing import FrameReader
@@ -36,6 +36,8 @@ class Outcome(Enum):
 
     TAKEN = "taken"
     """Something is recorded, or answered with something else than a refusal."""
+    KEPT = "kept"
+    """Nothing recorded, nothing sent: it is about backups, and whoever keeps or recovers them is given it."""
     REFUSED = "refused"
     """A Reject or an OpenRefused: nothing recorded, the connection goes on."""
     IGNORED = "ignored"
@@ -58,6 +60,7 @@ class Heard:
     records: list[r.Record] = field(default_factory=list)
     sent: list[m.Message] = field(default_factory=list)
     replies: list[bytes] = field(default_factory=list)
+    kept: list[m.Message] = field(default_factory=list)
     hangup: Hangup | None = None
 
     @property
@@ -72,6 +75,8 @@ class Heard:
         said = [*self.sent, *(decode(data[4:]) for data in self.replies)]
         if self.records or any(not isinstance(message, m.Reject | m.OpenRefused) for message in said):
             return Outcome.TAKEN
+        if self.kept:
+            return Outcome.KEPT
         return Outcome.REFUSED if said else Outcome.IGNORED
 
 
@@ -85,7 +90,7 @@ class Victim:
         self.seats: dict[Any, Seat] = {self.id: Seat(side.channel, bob.signer, side.market, any_deal, world.limits)}
         assert side.session is not None
         self.session: Session = copy.copy(side.session)
-        self.session._seats = self.seats
+        self.session._seats = self.seats if side.session._seats is side.seats else {}
         self.session._frames = FrameReader()
         self.session._asked = []
         self.session._handshake = copy.copy(side.session._handshake)
@@ -96,7 +101,13 @@ class Victim:
         self.halves: dict[tuple[Any, int], HalfSigned] = {
             (self.id, version): half for version, half in side.signed.items()
         }
-        """By channel and version, everything this side ever journalled as signed."""
+        """By channel and version, everything this side ever journalled as signed, also in a journal that it lost."""
+        self.adopted: set[tuple[Any, int]] = set()
+        """What this side agreed to in a journal that it lost, and was shown here."""
+        self.requests = 0
+        """How often our owner was told that the peer asks to recover."""
+        self.wanted = 0
+        """How often the keeper was told that the peer wants its backups."""
 
     @property
     def channel(self) -> Channel:
@@ -141,6 +152,9 @@ class Victim:
                 heard.replies.append(data)
             case Routed(channel, effect):
                 self._carry(heard, channel, effect)
+            case Kept(message):
+                heard.kept.append(message)
+                self._check_kept(message)
             case PeerKnown() | OpeningRefused():
                 pass
 
@@ -155,9 +169,55 @@ class Victim:
             case Notify(notice):
                 if len(repr(notice)) > 4 * MAX_MESSAGE:
                     raise LawBroken(f"a notice of {len(repr(notice))} characters")
+                self.requests += isinstance(notice, n.RecoveryRequested)
+                if self.requests > 1:
+                    raise LawBroken("our owner is told of a recovery more than once on a connection")
+
+    def _check_kept(self, message: m.Message) -> None:
+        """A peer's blob is of bounded size and about a channel with it; what comes back was asked for."""
+        match message:
+            case m.Backup(channel, blob):
+                if channel not in self.session._seats or len(blob) > m.MAX_BACKUP:
+                    raise LawBroken(f"{len(blob)} bytes are kept for a channel that is not there, or too many")
+            case m.BackupsWanted():
+                self.wanted += 1
+                if self.wanted > 1:
+                    raise LawBroken("all backups are returned twice on one connection")
+            case _:
+                if not self.session._recovers:
+                    raise LawBroken(f"{type(message).__name__} is let through, and nobody asked")
+
+    def _check_loss(self, known: Channel | None, record: r.Record) -> None:
+        """After a loss nothing is signed until both owners agreed, then above it; no owner agrees by a peer's word."""
+        if isinstance(record, r.RecoveryAsked | r.RecoveryGranted | r.LossSuspected):
+            raise LawBroken(f"a peer's bytes lead to {type(record).__name__}")
+        if known is None:
+            return
+        if isinstance(record, r.Signed) and (known.is_frozen or record.half.state.version < known.leap):
+            raise LawBroken(f"version {record.half.state.version} is signed after a loss of data")
+        if isinstance(record, r.TurnMoved) and known.is_frozen:
+            raise LawBroken("a journal that lost data moves the turn")
+        if isinstance(record, r.SigningResumed):
+            asked = known.recovery
+            if asked is None or (asked.marker, asked.version) != (record.marker, record.version):
+                raise LawBroken("signing goes on though our owner did not ask for that")
+
+    def _adopt(self, channel: Any, record: r.StateAgreed) -> None:
+        """What no record holds as signed is from a journal that was lost: it freezes, or a recovery covers it."""
+        agreed, seat = record.agreed, self.seats[channel].channel
+        half = self.halves.get((channel, agreed.version))
+        if half is None or half.state != agreed.state:
+            folded = self.folds[channel]
+            assert folded is not None
+            if not folded.is_frozen and agreed.version >= folded.leap:
+                raise LawBroken(f"version {agreed.version} is adopted, and nothing is frozen")
+            signature = agreed.signatures[seat.me]
+            self.adopted.add((channel, agreed.version))
+            self.halves[channel, agreed.version] = HalfSigned(agreed.state, agreed.book, seat.me, signature)
 
     def _journal(self, channel: Any, record: r.Record) -> None:
         known = self.folds.get(channel)
+        self._check_loss(known, record)
         self.folds[channel] = evolve(known, record, policy=DEFAULT_POLICY, mark_policy=MARK_POLICY)
         if isinstance(record, r.Signed):
             half = record.half
@@ -165,14 +225,25 @@ class Victim:
                 raise LawBroken(f"version {half.state.version} is signed twice")
         elif isinstance(record, r.StateAgreed):
             seat = self.seats[channel].channel
-            check_agreed(seat.deployment, seat.terms, record.agreed)
-            self._conserved(seat, record.agreed.state)
+            try:
+                check_agreed(seat.deployment, seat.terms, record.agreed)
+            except RuleViolation as broken:
+                raise LawBroken(f"what is agreed is not signed: {broken}") from broken
+            self._conserved(record.agreed.state)
+            self._adopt(channel, record)
+            self._backed(channel, record.agreed.state)
 
-    def _conserved(self, channel: Channel, state: State) -> None:
-        booked = sum(state.balances) + sum(state.withdrawals) - sum(state.deposits)
-        made_up = [d for d, seen in zip(state.deposits, channel.chain.deposits, strict=True) if d > seen]
-        if booked or made_up:
+    @staticmethod
+    def _conserved(state: State) -> None:
+        if sum(state.balances) + sum(state.withdrawals) != sum(state.deposits):
             raise LawBroken(f"money is made up: {state}")
+
+    def _backed(self, channel: Any, state: State) -> None:
+        """No deposit counts that the chain has not shown; a journal that was lost may have seen more of it."""
+        seen = self.seats[channel].channel.chain.deposits
+        made_up = [said for said, confirmed in zip(state.deposits, seen, strict=True) if said > confirmed]
+        if made_up and (channel, state.version) not in self.adopted:
+            raise LawBroken(f"deposits are made up: {state}")
 
     def _check_said(self, channel: Any, message: m.Message) -> None:
         """Whatever leaves with a signature of ours was recorded before, under this version and no other state."""
@@ -199,7 +270,8 @@ class Victim:
                 raise LawBroken("something is left without an answer when the bytes are read")
             if len(now.outstanding) > len(self.before.outstanding) + 1:
                 raise LawBroken("a peer's bytes make us hold more half-signed states")
-            if now.idle_turns > MAX_IDLE_TURNS:
+            # The move behind the last that the peer may make is our own: we pass a turn on, and take none after it.
+            if now.idle_turns > MAX_IDLE_TURNS + 1:
                 raise LawBroken("turns without end")
         if self.session._frames.pending > FRAME_LIMIT:
             raise LawBroken(f"{self.session._frames.pending} bytes of an unfinished frame are held")

@@ -40,7 +40,7 @@ from tests.sansio import Joined
 from .stages import Stage
 from .victim import Outcome
 
-TAKEN, REFUSED, IGNORED, FAULT = Outcome.TAKEN, Outcome.REFUSED, Outcome.IGNORED, Outcome.FAULT
+TAKEN, KEPT, REFUSED, IGNORED, FAULT = Outcome.TAKEN, Outcome.KEPT, Outcome.REFUSED, Outcome.IGNORED, Outcome.FAULT
 Said = m.Message | bytes | None
 """A message, bytes that are none, or None where the word makes no sense at a stage."""
 
@@ -58,6 +58,11 @@ EVENTS_OF: dict[type, tuple[type[e.Event], ...]] = {
     m.Resume: (e.ResumeSeen,),
     m.Fault: (),
     m.CollateralCall: (e.CollateralCallSeen,),
+    m.RecoveryAllowed: (e.RecoveryAllowedSeen,),
+    m.Backup: (),
+    m.BackupsWanted: (),
+    m.BackupReturned: (),
+    m.BackupsEnd: (),
 }
 """What the core hears of each message; nothing where the session answers alone."""
 OWN_EVENTS = {
@@ -68,12 +73,18 @@ OWN_EVENTS = {
     e.SilenceNoticed,
     e.CollateralWanted,
     e.TopUpWanted,
+    e.RecoveryWanted,
+    e.RecoveryConsented,
     e.Connected,
     e.BookFound,
     e.BlockConfirmed,
     *e.CHAIN_EVENTS.values(),
 }
 """What no message of a peer's is: our side, our clock and the chain."""
+
+
+HEARD_RECOVERING = (m.Greeting, m.Hello, m.Backup, m.BackupsWanted, m.BackupReturned, m.BackupsEnd)
+"""What a connection that asks for backups hears."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,8 @@ def due(stage: Stage, spoken: Word) -> Outcome:
         return spoken.rule(stage)
     if not stage.known and spoken.kind not in (m.Greeting, m.Hello):
         return FAULT
+    if stage.recovers and spoken.kind not in HEARD_RECOVERING:
+        return IGNORED
     events = EVENTS_OF[spoken.kind]
     if events and not any(event in TRANSITIONS[stage.phase] for event in events):
         return FAULT
@@ -165,7 +178,7 @@ def proposal(
 
 def above(stage: Stage) -> int:
     """A version that nobody has signed."""
-    return max(stage.agreed, stage.signed, 5 if stage.frozen else 0) + 1
+    return max(stage.agreed, stage.signed, stage.leap - 1) + 1
 
 
 def altered(message: m.Message, field: int, change: Callable[[Any], Any]) -> bytes:
@@ -186,22 +199,37 @@ def bent(signature: bytes) -> bytes:
     return bytes((signature[0] ^ 1,)) + signature[1:]
 
 
+def outturned(stage: Stage) -> bool:
+    """A proposal is out of turn. Who lost data does not know whose turn it is."""
+    return stage.ours and not stage.frozen
+
+
+def forged(stage: Stage) -> Outcome:
+    """A proposal in another's name; its base is looked at first, and who lost data may have an old one in flight."""
+    return REFUSED if stage.frozen and stage.flight else FAULT
+
+
+def moved(otherwise: Outcome | Callable[[Stage], Outcome]) -> Callable[[Stage], Outcome]:
+    """What names a turn is not heard by who lost data: its own counter may be old."""
+    return lambda stage: IGNORED if stage.frozen else otherwise(stage) if callable(otherwise) else otherwise
+
+
 def judged(stage: Stage) -> Outcome:
     """A right fact of the peer's: signed, unless it is not its turn or something keeps Bob from signing."""
-    if stage.ours:
+    if outturned(stage):
         return FAULT
     return REFUSED if stage.barred or stage.phase is Phase.CLOSED else TAKEN
 
 
 def refused(stage: Stage) -> Outcome:
     """A proposal that breaks a rule of judgement: the peer may propose another."""
-    return FAULT if stage.ours else REFUSED
+    return FAULT if outturned(stage) else REFUSED
 
 
 def reopening(stage: Stage) -> Outcome:
     """Only a dispute can be ended, and only one agreed end of it stands at a time."""
     disputed = stage.phase in (Phase.DISPUTED, Phase.SETTLING)
-    return refused(stage) if stage.ours or not disputed or stage.ending else TAKEN
+    return refused(stage) if stage.ours or not disputed or stage.ending or stage.frozen else TAKEN
 
 
 def newest_agreed(channel: Channel) -> Agreed | None:
@@ -222,5 +250,6 @@ SAMPLES: dict[type, Callable[[bytes], m.Message]] = {
     m.PassTurn: lambda channel: m.PassTurn(channel, 1),  # type: ignore[arg-type]
     m.Resume: lambda channel: m.Resume(channel, 0, 0, None),  # type: ignore[arg-type]
     m.CollateralCall: lambda channel: m.CollateralCall(channel, 1, 5),  # type: ignore[arg-type]
+    m.RecoveryAllowed: lambda channel: m.RecoveryAllowed(channel, bytes(32), 1, 0),  # type: ignore[arg-type]
 }
 """One message of every kind that names a channel, about any channel."""

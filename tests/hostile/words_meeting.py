@@ -30,6 +30,7 @@ from .words import (
     TAKEN,
     Said,
     above,
+    moved,
     newest_agreed,
     sign,
     word,
@@ -139,6 +140,8 @@ def heals(stage: Stage) -> Outcome:
     """The peer's Resume: what is in flight is sent again, once on a connection; what we wait for is asked again."""
     if stage.phase is Phase.OPENING:
         return TAKEN
+    if stage.frozen:
+        return IGNORED
     again = not stage.resumed and stage.ours and stage.flight and stage.phase is not Phase.CLOSED
     return TAKEN if again or stage.wanted else IGNORED
 
@@ -159,12 +162,12 @@ def _(world: Joined, stage: Stage) -> Said:
     return m.Resume(world.id, world.bob.channel.turn, 2**64 - 1, None)
 
 
-@word("Resume, the turn passed", m.Resume, lambda stage: FAULT if stage.ours else TAKEN)
+@word("Resume, the turn passed", m.Resume, moved(lambda stage: FAULT if stage.ours else TAKEN))
 def _(world: Joined, stage: Stage) -> Said:
     return m.Resume(world.id, world.bob.channel.turn + 1, stage.agreed, None)
 
 
-@word("Resume, two turns ahead", m.Resume, FAULT)
+@word("Resume, two turns ahead", m.Resume, moved(FAULT))
 def _(world: Joined, stage: Stage) -> Said:
     return m.Resume(world.id, world.bob.channel.turn + 2, stage.agreed, None)
 
@@ -176,24 +179,6 @@ def _(world: Joined, stage: Stage) -> Said:
     half = world.bob.channel.halves[stage.outstanding[-1]].half
     shown = Agreed(half.state, half.book, (sign(half.state), half.signature))
     return m.Resume(world.id, world.bob.channel.turn, half.state.version, shown)
-
-
-@word("Resume, a state we have lost", m.Resume, TAKEN)
-def _(world: Joined, stage: Stage) -> Said:
-    if world.bob.channel.agreed is None:
-        return None
-    return m.Resume(world.id, world.bob.channel.turn, 50, foreign(world, 50))
-
-
-@word("Resume, the agreed version in another state", m.Resume, lambda stage: heals(stage) if stage.frozen else TAKEN)
-def _(world: Joined, stage: Stage) -> Said:
-    newest = newest_agreed(world.bob.channel)
-    if newest is None:
-        return None
-    first, second = newest.state.balances
-    state = replace(newest.state, balances=(first + 1, second - 1))
-    shown = Agreed(state, newest.book, (sign(state), sign(state, bob.signer)))
-    return m.Resume(world.id, world.bob.channel.turn, stage.agreed, shown)
 
 
 @word("Resume, forged", m.Resume, FAULT)

@@ -20,6 +20,7 @@ from tests.roles import DEPLOYMENT, UNIT, mallory
 from tests.sansio import Joined
 
 from .stages import Stage
+from .victim import Outcome
 from .words import (
     FAULT,
     IGNORED,
@@ -28,8 +29,10 @@ from .words import (
     above,
     altered,
     bent,
+    forged,
     judged,
     mark,
+    moved,
     newest_agreed,
     proposal,
     refused,
@@ -128,29 +131,29 @@ def _(world: Joined, stage: Stage) -> Said:
     return proposal(world.bob.channel, (Mark(marks),), version=above(stage))[0]
 
 
-@word("Propose, a signature with a bit turned", m.Propose, FAULT)
+@word("Propose, a signature with a bit turned", m.Propose, forged)
 def _(world: Joined, stage: Stage) -> Said:
     made = proposal(world.bob.channel, (mark(world),), version=above(stage))[0]
     return replace(made, signature=bent(made.signature))
 
 
-@word("Propose, signed by somebody else", m.Propose, FAULT)
+@word("Propose, signed by somebody else", m.Propose, forged)
 def _(world: Joined, stage: Stage) -> Said:
     return proposal(world.bob.channel, (mark(world),), version=above(stage), signer=mallory.signer)[0]
 
 
-@word("Propose, signed for another chain", m.Propose, FAULT)
+@word("Propose, signed for another chain", m.Propose, forged)
 def _(world: Joined, stage: Stage) -> Said:
     elsewhere = Deployment(1, DEPLOYMENT.adjudicator)
     return proposal(world.bob.channel, (mark(world),), version=above(stage), deployment=elsewhere)[0]
 
 
-@word("Propose, no operation", m.Propose, FAULT)
+@word("Propose, no operation", None, FAULT)
 def _(world: Joined, stage: Stage) -> Said:
     return altered(m.Propose(world.id, above(stage), (Mark(),), ZERO32, bytes(65), stage.agreed), 3, lambda one: [])
 
 
-@word("Propose, too many operations", m.Propose, FAULT)
+@word("Propose, too many operations", None, FAULT)
 def _(world: Joined, stage: Stage) -> Said:
     return altered(
         m.Propose(world.id, above(stage), (Mark(),), ZERO32, bytes(65), stage.agreed), 3, lambda one: one * 17
@@ -215,7 +218,7 @@ def _(world: Joined, stage: Stage) -> Said:
     return m.Reject(world.id, above(stage) + 3, "trade: invalid", "no")
 
 
-@word("Reject, with too many words", m.Reject, FAULT)
+@word("Reject, with too many words", None, FAULT)
 def _(world: Joined, stage: Stage) -> Said:
     return altered(m.Reject(world.id, 1, "trade: invalid", "n"), 4, lambda one: one * 513)
 
@@ -223,17 +226,22 @@ def _(world: Joined, stage: Stage) -> Said:
 # Turns
 
 
-@word("WantTurn", m.WantTurn, lambda stage: TAKEN if stage.ours and not stage.flight else IGNORED)
+def parted(stage: Stage) -> Outcome:
+    """The turn is passed to who wants it, once nothing is in flight."""
+    return TAKEN if stage.ours and not stage.flight else IGNORED
+
+
+@word("WantTurn", m.WantTurn, moved(parted))
 def _(world: Joined, stage: Stage) -> Said:
     return m.WantTurn(world.id)
 
 
-@word("WantTurn, a hundred times", m.WantTurn, lambda stage: TAKEN if stage.ours and not stage.flight else IGNORED)
+@word("WantTurn, a hundred times", m.WantTurn, moved(parted))
 def _(world: Joined, stage: Stage) -> list[Said]:
     return [m.WantTurn(world.id)] * 100
 
 
-@word("PassTurn", m.PassTurn, lambda stage: FAULT if stage.ours else TAKEN)
+@word("PassTurn", m.PassTurn, moved(lambda stage: FAULT if stage.ours else TAKEN))
 def _(world: Joined, stage: Stage) -> Said:
     return m.PassTurn(world.id, world.bob.channel.turn + 1)
 
@@ -243,17 +251,17 @@ def _(world: Joined, stage: Stage) -> Said:
     return m.PassTurn(world.id, world.bob.channel.turn)
 
 
-@word("PassTurn, two at once", m.PassTurn, FAULT)
+@word("PassTurn, two at once", m.PassTurn, moved(FAULT))
 def _(world: Joined, stage: Stage) -> Said:
     return m.PassTurn(world.id, world.bob.channel.turn + 2)
 
 
-@word("PassTurn, the last there is", m.PassTurn, FAULT)
+@word("PassTurn, the last there is", m.PassTurn, moved(FAULT))
 def _(world: Joined, stage: Stage) -> Said:
     return m.PassTurn(world.id, 2**64 - 1)
 
 
-@word("PassTurn, passed to and fro for ever", m.PassTurn, FAULT)
+@word("PassTurn, passed to and fro for ever", m.PassTurn, moved(FAULT))
 def _(world: Joined, stage: Stage) -> list[Said]:
     """Whoever holds it: the peer asks for the turn and passes it at once, 600 times."""
     turn, said = world.bob.channel.turn, list[Said]()

@@ -641,3 +641,38 @@ def test_a_recovered_deposit_is_agreed_like_any_other(world: Joined) -> None:
     world.confirm(f.DepositSeen(world.bob.me, 11_000 * UNIT))
     world.propose(world.bob, Acknowledge((10_000 * UNIT, 11_000 * UNIT), (0, 0)))
     assert world.agreed.version == world.bob.channel.leap
+
+
+def test_a_fork_below_the_recovery_is_explained_however_often_it_is_shown(world: Joined) -> None:
+    """The lost journal had signed the copy's own version in another state: a recovery is above both for good."""
+    first, second = world.agreed.state.balances
+    fork = replace(world.agreed.state, balances=(first - 1, second + 1))
+    digest = state_digest(DEPLOYMENT, fork)
+    shown = Agreed(fork, world.agreed.book, (alice.signer.sign(digest), bob.signer.sign(digest)))
+    said = m.Resume(world.id, world.bob.channel.turn, fork.version, shown)
+    world.say(world.bob, said)
+    assert world.bob.channel.frozen == fork.version
+    world.reconnect()
+    recover(world, world.bob)
+    for _ in range(2):
+        world.reconnect()
+        world.say(world.bob, replace(said, turn=world.bob.channel.turn))
+        assert not world.bob.channel.is_frozen
+    world.propose(world.bob, Mark())
+    assert world.agreed.version == world.bob.channel.leap
+
+
+def test_a_copy_calls_no_proposal_out_of_turn(world: Joined) -> None:
+    """By Bob's old counter it is his turn: Alice, who cannot know, is refused and stays connected."""
+    world.turn_to(world.bob)
+    copy = list(world.bob.store.records(world.id))
+    world.turn_to(world.alice)
+    put_back(world, world.bob, copy, suspect=True)
+    world.reconnect()
+    world.carry(world.alice, world.alice.seat.propose((Mark(),), fresh(), NOW))
+    world.settle()
+    assert world.connected
+    assert told(world.alice, n.PeerRefused)[-1].code == CopySuspected.code  # type: ignore[attr-defined]
+    recover(world, world.bob, ANOTHER)
+    world.propose(world.alice, Mark())
+    assert world.agreed.version == world.bob.channel.leap
