@@ -18,13 +18,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     # 2: checkpoints (kind 20) take the place of what they hold, and carry the floor of the sign-once guard. A
     # checkpoint's digest is the link of the row before it. Only rows between the first and the last checkpoint but one
     # may go, the oldest first: what replaces them was itself followed by a whole period and another checkpoint.
+    # Checkpoints' versions never fall, so the last one has the floor; asked for as max(), all rows would be read.
     (
         "CREATE INDEX journal_checkpoints ON journal (channel, seq, version) WHERE kind = 20",
         "DROP TRIGGER journal_signs_once",
         """CREATE TRIGGER journal_signs_once_ever BEFORE INSERT ON journal
 WHEN NEW.kind = 3 AND (
     EXISTS (SELECT 1 FROM journal WHERE channel = NEW.channel AND version = NEW.version AND kind = 3)
-    OR NEW.version <= (SELECT max(version) FROM journal WHERE channel = NEW.channel AND kind = 20)
+    OR NEW.version <= (SELECT version FROM journal WHERE channel = NEW.channel AND kind = 20 ORDER BY seq DESC LIMIT 1)
 )
 BEGIN
     SELECT RAISE(ABORT, 'journal: version already signed');
@@ -33,7 +34,7 @@ END""",
 WHEN NEW.kind = 20 AND (
     NEW.version IS NULL
     OR NEW.version < (SELECT max(version) FROM journal WHERE channel = NEW.channel AND kind = 3)
-    OR NEW.version < (SELECT max(version) FROM journal WHERE channel = NEW.channel AND kind = 20)
+    OR NEW.version < (SELECT version FROM journal WHERE channel = NEW.channel AND kind = 20 ORDER BY seq DESC LIMIT 1)
     OR NEW.digest IS NOT (SELECT link FROM journal WHERE channel = NEW.channel ORDER BY seq DESC LIMIT 1)
 )
 BEGIN

@@ -505,7 +505,7 @@ class TwoSides(RuleBasedStateMachine):
             told = [n for n in side.notices if isinstance(n, CollateralCalled) and n.party is side.me]
             self.fired["collateral told"] += len(told)
             self.fired["below maintenance"] += sum(isinstance(n, BelowMaintenance) for n in side.notices)
-        if one.phase is Phase.OPEN and one.bar is None:
+        if one.phase is Phase.OPEN and one.bar is None and other.bar is None:
             # Life goes on: whoever wants to propose can.
             legs = one.book.legs
             marks = self.world.view(legs, self.world.now) if legs else None
