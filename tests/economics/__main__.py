@@ -1,4 +1,4 @@
-"""`python -m tests.economics` plays the campaign and writes its tables into docs/economics.md, between the markers.
+"""`python -m tests.economics` plays the campaign and writes its tables into docs/economics.md, one into docs/risk.md too.
 
 `python -m tests.economics replay "short strangle, 11 d" "sweeps" 1234 --cure 1800` tells one path's story by the exact
 engine, event by event.
@@ -19,6 +19,9 @@ from .report import Campaign, Table, tables
 from .rules import MENU, Rules
 
 PAGE = Path(__file__).parents[2] / "docs" / "economics.md"
+RISK_PAGE = PAGE.with_name("risk.md")
+REPEATED = "default"
+"""The table that the risk page shows as well."""
 
 
 def main(arguments: list[str]) -> int:
@@ -54,6 +57,10 @@ def main(arguments: list[str]) -> int:
         print("\n".join(["", name, *lines, ""]), flush=True)
     if not chosen.print:
         PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
+        repeated = [table for table in found if table[0] == REPEATED]
+        RISK_PAGE.write_text(
+            written(RISK_PAGE.read_text(encoding="utf-8"), repeated, RISK_PAGE.name), encoding="utf-8"
+        )
     print(f"{time.monotonic() - started:6.0f} s")
     return 0
 

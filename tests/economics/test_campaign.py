@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.economics.__main__ import PAGE, written
+from tests.economics.__main__ import PAGE, REPEATED, RISK_PAGE, written
 from tests.economics.books import KINDS
 from tests.economics.paths import CLOCK, FAMILIES, HOURS, family_of, recorded, synthetic
 from tests.economics.report import TABLES, Campaign, game, opening_margin
@@ -40,6 +40,15 @@ def test_gains_are_in_percent_of_what_the_default_policy_locks() -> None:
     assert played.locked == pytest.approx(opening_margin(kind), rel=2e-3)
     assert -100 < played.mean < 100
     assert (played.uncovered >= 0).all()
+
+
+def test_the_risk_page_shows_the_same_figures() -> None:
+    one, other = (
+        page.read_text(encoding="utf-8").partition(f"<!-- {REPEATED} -->\n")[2].partition(f"<!-- /{REPEATED} -->")[0]
+        for page in (PAGE, RISK_PAGE)
+    )
+    assert one.strip()
+    assert one == other
 
 
 def test_the_page_carries_every_table() -> None:
