@@ -1,4 +1,4 @@
-"""`python -m tests.economics` plays the campaign and writes its tables into docs/economics.md, one into docs/risk.md too.
+"""`python -m tests.economics` plays the campaign and writes its tables into docs/economics.md, and one into docs/risk.md.
 
 `python -m tests.economics replay "short strangle, 11 d" "sweeps" 1234 --cure 1800` tells one path's story by the exact
 engine, event by event.
@@ -58,9 +58,7 @@ def main(arguments: list[str]) -> int:
     if not chosen.print:
         PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
         repeated = [table for table in found if table[0] == REPEATED]
-        RISK_PAGE.write_text(
-            written(RISK_PAGE.read_text(encoding="utf-8"), repeated, RISK_PAGE.name), encoding="utf-8"
-        )
+        RISK_PAGE.write_text(written(RISK_PAGE.read_text(encoding="utf-8"), repeated, RISK_PAGE.name), encoding="utf-8")
     print(f"{time.monotonic() - started:6.0f} s")
     return 0
 
