@@ -1,4 +1,4 @@
-"""`python -m tests.economics` plays the campaign and writes its tables into docs/economics.md, and one into docs/risk.md.
+"""`python -m tests.economics` plays the campaign and writes its tables into docs/economics.md, one into docs/risk.md.
 
 `python -m tests.economics replay "short strangle, 11 d" "sweeps" 1234 --cure 1800` tells one path's story by the exact
 engine, event by event.
