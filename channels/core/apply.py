@@ -214,7 +214,9 @@ _STEPS: dict[type, Callable[[Draft, Any, Setting], Draft]] = {
 
 
 def _check_marks(draft: Draft, marks: Marks, legs: tuple[Leg, ...]) -> None:
-    if (marks if not legs else marks.covering(legs)) != marks or (not legs and marks != NO_MARKS):
+    if not (marks.cover_exactly(tuple([leg.key for leg in legs])) if legs else marks == NO_MARKS):
+        if legs:
+            marks.covering(legs)  # says what they lack, if anything
         raise TradeInvalid("the marks do not cover exactly the resulting book")
     if marks.time < draft.marks.time:
         raise MarkRefused("time", str(marks.time), f"not before {draft.marks.time}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from ..errors import InvariantBroken
-from .channel import Channel
+from .channel import Channel, changed
 from .records import Checkpoint
 
 EVERY = 256
@@ -48,7 +48,7 @@ def adopt(channel: Channel, record: Checkpoint) -> Channel:
     if channel.recorded > 1 and _substance(record) != _substance(checkpoint(channel)):
         raise InvariantBroken("a checkpoint is the fold of what it replaces", f"not at version {record.signed}")
     held = {name: getattr(record, name) for name in _FIELDS}
-    return replace(channel, **held | {"chain": replace(record.chain, time=channel.chain.time), "recorded": 0})
+    return changed(channel, **held | {"chain": replace(record.chain, time=channel.chain.time), "recorded": 0})
 
 
 def _substance(record: Checkpoint) -> Checkpoint:

@@ -6,12 +6,10 @@ an addition, so the call at a newer version replaces the older one, and what cro
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..errors import CollateralCallInvalid, StaleVersion
 from ..wire import messages as m
 from . import events as e, notices as n, records as r
-from .channel import Channel
+from .channel import Channel, changed
 from .commands import Notify, Send
 from .monitor import check_collateral_call
 from .outcome import Outcome, Step
@@ -25,7 +23,7 @@ def collateral_wanted(channel: Channel, event: e.CollateralWanted) -> Step:
         return Step(channel)
     call = m.CollateralCall(channel.id, version, amount)
     told = n.CollateralCalled(channel.me.other, amount, version)
-    return Step(replace(channel, called=version), (Send(call), Notify(told)))
+    return Step(changed(channel, called=version), (Send(call), Notify(told)))
 
 
 def collateral_call_seen(channel: Channel, event: e.CollateralCallSeen) -> Step:
@@ -40,7 +38,7 @@ def collateral_call_seen(channel: Channel, event: e.CollateralCallSeen) -> Step:
         told: n.Notice = n.CollateralCallRefused(event.amount, event.version, refused.code, str(refused))
     else:
         told = n.CollateralCalled(channel.me, event.amount, version)
-    return Step(replace(channel, call_judged=version), (Notify(told),))
+    return Step(changed(channel, call_judged=version), (Notify(told),))
 
 
 def top_up_wanted(channel: Channel, event: e.TopUpWanted) -> Step:

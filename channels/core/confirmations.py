@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import events as e, notices as n, records as r
-from .channel import Channel
+from .channel import Channel, changed
 from .commands import Notify
 from .facts import CalledSeen, CuredSeen, DepositSeen, LiquidatedSeen, ReleasedSeen
 from .outcome import Outcome, Step, freeze
@@ -15,7 +15,7 @@ from .phases import Phase
 def block_confirmed(channel: Channel, event: e.BlockConfirmed) -> Step:
     if event.time <= channel.chain.time:
         return Step(channel)
-    after = replace(channel, chain=replace(channel.chain, time=event.time))
+    after = changed(channel, chain=replace(channel.chain, time=event.time))
     if channel.phase is Phase.DISPUTED and after.phase is Phase.SETTLING:
         return Step(after, (Notify(n.Settling(after.chain.version)),))
     return Step(after)

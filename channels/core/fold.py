@@ -43,7 +43,7 @@ def replay(
         channel = evolve(channel, record, policy=policy, mark_policy=mark_policy)
     if channel is None:
         raise InvariantBroken("a journal starts with Opened", "it is empty")
-    return replace(_mend_bases(channel), margin_engine=margin_engine)
+    return changed(_mend_bases(channel), margin_engine=margin_engine)
 
 
 def _mend_bases(channel: Channel) -> Channel:
@@ -58,7 +58,7 @@ def _mend_bases(channel: Channel) -> Channel:
             mended = replace(out, base=state.version if state else 0)
             others = tuple(mended if o is out else o for o in channel.outstanding)
             waiting = tuple(v for v in channel.in_flight if v >= version)
-            channel = replace(channel, outstanding=others, in_flight=waiting)
+            channel = changed(channel, outstanding=others, in_flight=waiting)
     return channel
 
 
@@ -109,39 +109,39 @@ def evolve(
     channel = changed(channel, recorded=channel.recorded + 1)
     match record:
         case r.TermsAccepted():
-            return replace(channel, accepted=True)
+            return changed(channel, accepted=True)
         case r.Signed(half, operations):
             return _evolve_signed(channel, half, operations)
         case r.StateAgreed(agreed, _):
             return _evolve_agreed(channel, agreed)
         case r.ProposalsKilled(version):
-            return replace(channel, in_flight=tuple(v for v in channel.in_flight if v < version))
+            return changed(channel, in_flight=tuple(v for v in channel.in_flight if v < version))
         case r.TurnMoved(turn):
-            return replace(channel, turn=turn)
+            return changed(channel, turn=turn)
         case r.ChainSaid(fact):
             return _evolve_chain(channel, fact)
         case r.BookRecalled(book):
-            return replace(channel, recalled=book)
+            return changed(channel, recalled=book)
         case r.SigningFrozen(theirs):
             asked = channel.recovery if channel.recovery and channel.recovery.version > theirs else None
-            return replace(channel, frozen=theirs, recovery=asked)
+            return changed(channel, frozen=theirs, recovery=asked)
         case r.LossSuspected(marker, signed):
             known = max(channel.signed, signed)
-            return replace(channel, suspect=marker, signed=known, recovery=None, in_flight=(), unanswered=())
+            return changed(channel, suspect=marker, signed=known, recovery=None, in_flight=(), unanswered=())
         case r.RecoveryAsked(marker, version):
-            return replace(channel, recovery=Recovery(marker, version))
+            return changed(channel, recovery=Recovery(marker, version))
         case r.RecoveryGranted():
-            return replace(_evolve_recovered(channel, record), granted=record)
+            return changed(_evolve_recovered(channel, record), granted=record)
         case r.SigningResumed():
-            return replace(_evolve_recovered(channel, record), frozen=0, suspect=b"", recovery=None)
+            return changed(_evolve_recovered(channel, record), frozen=0, suspect=b"", recovery=None)
         case r.TopUpDecided(amount):
-            return replace(channel, top_up=record, topped_up=channel.topped_up + amount)
+            return changed(channel, top_up=record, topped_up=channel.topped_up + amount)
 
 
 def _evolve_recovered(channel: Channel, record: r.RecoveryGranted | r.SigningResumed) -> Channel:
     """Where both sides lost data their recoveries cross: the higher version of the two counts."""
     leap, markers = max(channel.leap, record.version), (*channel.markers, record.marker)
-    return replace(channel, leap=leap, turn=record.turn, markers=markers)
+    return changed(channel, leap=leap, turn=record.turn, markers=markers)
 
 
 def _evolve_signed(channel: Channel, half: HalfSigned, operations: tuple[Operation, ...]) -> Channel:
@@ -161,9 +161,9 @@ def _evolve_agreed(channel: Channel, agreed: Agreed) -> Channel:
         if agreed.version > channel.agreed_version:
             # What operates above a CLOSE or REOPEN was signed after that had expired unmined.
             over = channel.closing is not None and channel.closing.version < agreed.version
-            channel = replace(channel, agreed=agreed, closing=None if over else channel.closing)
+            channel = changed(channel, agreed=agreed, closing=None if over else channel.closing)
     elif channel.closing is None or agreed.version > channel.closing.version:
-        channel = replace(channel, closing=agreed)
+        channel = changed(channel, closing=agreed)
     return _drop_superseded(channel)
 
 
@@ -186,7 +186,7 @@ def _drop_superseded(channel: Channel) -> Channel:
 
     kept = tuple(out for out in channel.outstanding if keep(out))
     waiting = tuple(version for version in channel.in_flight if version > newest)
-    return replace(channel, outstanding=kept, in_flight=waiting)
+    return changed(channel, outstanding=kept, in_flight=waiting)
 
 
 def _evolve_chain(channel: Channel, fact: ChainFact) -> Channel:
@@ -194,25 +194,25 @@ def _evolve_chain(channel: Channel, fact: ChainFact) -> Channel:
     match fact:
         case DepositSeen(party, total):
             deposits = (total, chain.deposits[1]) if party is Party.ZERO else (chain.deposits[0], total)
-            return replace(channel, chain=replace(chain, deposits=deposits))
+            return changed(channel, chain=replace(chain, deposits=deposits))
         case PaymentSeen(party, total):
             paid = (total, chain.paid[1]) if party is Party.ZERO else (chain.paid[0], total)
-            return replace(channel, chain=replace(chain, paid=paid))
+            return changed(channel, chain=replace(chain, paid=paid))
         case SettlementSeen():
-            return replace(channel, chain=replace(chain, settlements=(*chain.settlements, fact)))
+            return changed(channel, chain=replace(chain, settlements=(*chain.settlements, fact)))
         case ClosedSeen(payouts):
             closed = replace(chain, payouts=payouts, calls=(NO_CALL, NO_CALL))
-            return replace(channel, chain=closed, unanswered=())
+            return changed(channel, chain=closed, unanswered=())
         case RegisteredSeen(state, deadline):
             calls = _calls_after(chain, fact)
             heard = replace(chain, registered=state, deadline=deadline, calls=calls)
-            channel = replace(channel, chain=heard, unanswered=())
+            channel = changed(channel, chain=heard, unanswered=())
             closing = channel.closing
             if closing and state == closing.state and closing.state.intent is Intent.REOPEN:
-                channel = replace(channel, agreed=closing, closing=None)
+                channel = changed(channel, agreed=closing, closing=None)
             return _drop_superseded(channel)
         case CalledSeen() | CuredSeen() | LiquidatedSeen() | ReleasedSeen():
-            return replace(channel, chain=_evolve_margin(chain, fact))
+            return changed(channel, chain=_evolve_margin(chain, fact))
 
 
 def _calls_after(chain: ChainView, fact: RegisteredSeen) -> tuple[MarginCall, MarginCall]:

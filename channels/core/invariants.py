@@ -11,7 +11,8 @@ def check(before: Channel, after: Channel) -> None:
     if after is before:
         return
     _require(after.signed >= before.signed, "the highest signed version never falls", after.signed)
-    _require(after.agreed_version >= before.agreed_version, "the agreed version never falls", after.agreed_version)
+    if after.agreed is not before.agreed:
+        _require(after.agreed_version >= before.agreed_version, "the agreed version never falls", after.agreed_version)
     _require(after.turn >= before.turn, "the turn counter never falls", after.turn)
     recovered = len(after.markers) > len(before.markers) and after.leap > before.frozen
     _require(recovered or after.frozen >= before.frozen, "a frozen journal stays frozen", after.frozen)
@@ -20,7 +21,8 @@ def check(before: Channel, after: Channel) -> None:
     _require(not after.is_frozen or after.signed == before.signed, "a frozen journal signs nothing", after.signed)
     if after.chain is not before.chain:
         _check_chain(before.chain, after.chain)
-    if (after.outstanding, after.in_flight, after.signed) != (before.outstanding, before.in_flight, before.signed):
+    same = after.outstanding is before.outstanding and after.in_flight is before.in_flight
+    if not same or after.signed != before.signed:
         _check_outstanding(after)
     _require(not (after.in_flight and after.unanswered), "one side proposes at a time", after.in_flight)
 
@@ -36,11 +38,12 @@ def _check_chain(before: ChainView, after: ChainView) -> None:
 
 
 def _check_outstanding(after: Channel) -> None:
-    versions = [out.version for out in after.outstanding]
-    _require(len(set(versions)) == len(versions), "a version is half-signed once", versions)
+    versions = [out.half.state.version for out in after.outstanding]
+    distinct, waiting = set(versions), after.in_flight
+    _require(len(distinct) == len(versions), "a version is half-signed once", versions)
     _require(max(versions, default=0) <= after.signed, "what is outstanding was signed", versions)
-    _require(set(after.in_flight) <= set(versions), "what is in flight is outstanding", after.in_flight)
-    _require(sorted(set(after.in_flight)) == list(after.in_flight), "versions in flight rise", after.in_flight)
+    _require(distinct.issuperset(waiting), "what is in flight is outstanding", waiting)
+    _require(sorted(set(waiting)) == [*waiting], "versions in flight rise", waiting)
 
 
 def _require(condition: bool, law: str, detail: object) -> None:

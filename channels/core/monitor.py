@@ -87,7 +87,8 @@ def crossings(before: Channel, after: Channel) -> tuple[n.BelowMaintenance | n.M
     In the order of the states that the step agreed, so one that a later state of the same window passed over is told
     as well. Both ends follow from the journal, so a restarted node neither repeats a notice nor misses the next one.
     """
-    if before.base_version == after.base_version:
+    untouched = before.agreed is after.agreed and before.chain.registered is after.chain.registered
+    if untouched or before.base_version == after.base_version:
         return ()
     terms, policy, engine = after.terms, after.policy, after.margin_engine
     state, book = before.base

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..errors import (
     BaseRefused,
@@ -60,7 +60,7 @@ def agree(outcome: Outcome, agreed: Agreed) -> None:
     operations = condensed(tuple(op for out in chain for op in out.operations))
     outcome.persist(r.StateAgreed(agreed, operations))
     outcome.notify(n.Updated(agreed, operations, outcome.channel.me, tuple(out.version for out in chain)))
-    outcome.channel = replace(outcome.channel, idle_turns=0)
+    outcome.channel = changed(outcome.channel, idle_turns=0)
 
 
 def kill(outcome: Outcome, version: int, code: str, reason: str) -> None:
@@ -79,7 +79,7 @@ def pass_turn_if_wanted(outcome: Outcome) -> None:
         return  # our counter may be an old one: the peer's is adopted in the recovery
     idle = not channel.in_flight and channel.signing is None and not (channel.turn_needed and not channel.turn_used)
     if channel.turn_wanted and channel.my_turn and idle:
-        outcome.channel = replace(channel, turn_wanted=False)
+        outcome.channel = changed(channel, turn_wanted=False)
         _move_turn(outcome, channel.turn + 1)
         outcome.send(m.PassTurn(channel.id, channel.turn + 1))
         if channel.turn_needed:
@@ -88,7 +88,7 @@ def pass_turn_if_wanted(outcome: Outcome) -> None:
 
 def _move_turn(outcome: Outcome, turn: int) -> None:
     outcome.persist(r.TurnMoved(turn))
-    outcome.channel = replace(outcome.channel, turn_used=0, idle_turns=outcome.channel.idle_turns + 1)
+    outcome.channel = changed(outcome.channel, turn_used=0, idle_turns=outcome.channel.idle_turns + 1)
 
 
 def take_turn(outcome: Outcome, turn: int) -> None:
@@ -135,7 +135,7 @@ def refuse(channel: Channel, version: int, violation: RuleViolation) -> Step:
     """Return the refusal of a peer's proposal: nothing is signed, the peer learns the rule and its facts."""
     reason = str(violation)[:512]
     if version <= rules.next_version(channel) + rules.MAX_SKIP:
-        channel = replace(channel, refused=max(channel.refused, version))
+        channel = changed(channel, refused=max(channel.refused, version))
     return Step(
         channel,
         (

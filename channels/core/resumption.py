@@ -8,7 +8,7 @@ from ..errors import WindowFull
 from ..model import Agreed
 from ..wire import messages as m
 from . import events as e, notices as n, records as r
-from .channel import Channel, PeerSaid
+from .channel import Channel, PeerSaid, changed
 from .commands import Send
 from .outcome import Outcome, Step, agree, freeze, kill, note_version, proposal_message, take_turn
 from .phases import Phase
@@ -18,7 +18,7 @@ from .recovery import recovery_heard, resume_message
 def connected(channel: Channel, event: e.Connected) -> Step:
     if not channel.accepted:
         return Step(channel, (Send(m.Open(channel.deployment, channel.terms)),))
-    fresh = replace(channel, turn_wanted=False, called=0, unanswered=(), turn_used=0, idle_turns=0, is_resumed=False)
+    fresh = changed(channel, turn_wanted=False, called=0, unanswered=(), turn_used=0, idle_turns=0, is_resumed=False)
     return Step(replace(fresh, peer_said=None), (Send(resume_message(channel)),))
 
 
@@ -48,7 +48,7 @@ def terms_repeated(channel: Channel, event: e.TermsRepeated) -> Step:
 
 def resume_seen(channel: Channel, event: e.ResumeSeen) -> Step:
     """One message each way heals any gap: adopt what we half-signed, take the turn, send again what has no answer."""
-    outcome = Outcome(replace(channel, is_resumed=True, unresponsive=0))
+    outcome = Outcome(changed(channel, is_resumed=True, unresponsive=0))
     if not channel.accepted:
         # Only who has journalled the terms resumes: the acceptance itself was lost.
         _accepted(outcome)
@@ -63,7 +63,7 @@ def resume_seen(channel: Channel, event: e.ResumeSeen) -> Step:
     if asked is None or asked.marker in channel.markers:
         asked = channel.peer_said.recovery if channel.peer_said else None
     said = PeerSaid(event.turn, max(event.signed, event.seen), shown, asked)
-    outcome.channel = replace(outcome.channel, peer_said=said)
+    outcome.channel = changed(outcome.channel, peer_said=said)
     if outcome.channel.is_frozen:
         # Our counter and what we have in flight may be old: the owners' recovery settles both.
         return outcome.done()

@@ -83,11 +83,12 @@ def judge(
     Our own are not judged by it.
     """
     _check_version(channel, state.version, proposer)
+    kinds = {type(op) for op in operations}
     exclusive = [op for op in operations if isinstance(op, EXCLUSIVE)]
     if len(exclusive) > 1 and not all(isinstance(op, Trade) for op in exclusive):
         # Several trades are one option, agreed as a whole or not at all; of anything else there is one.
         raise OutstandingProposal(state.version)
-    if not all(isinstance(op, Close | Reopen) for op in exclusive):
+    if not kinds.isdisjoint((Trade, Withdraw, CloseOut)):
         _check_superseded(channel)
     if proposer is channel.me and exclusive:
         check_exclusive(channel)
@@ -105,16 +106,16 @@ def judge(
                 _check_intent(channel, operation, now)
                 if isinstance(operation, Close) and proposer is not channel.me:
                     _check_payout(channel, state)
-    closed = closing(channel, operations, proposer)
+    closed = closing(channel, operations, proposer) if CloseOut in kinds else None
     if closed is not None:
         _check_close_out(channel, operations, closed, proposer, now)
-    if any(isinstance(op, Trade | Mark) for op in operations):
+    if not kinds.isdisjoint((Trade, Mark)):
         # Only the last marks move money: those that an operation brought and the next one replaced bind nobody.
         _check_marks(channel, closed[1].marks if closed else book.marks, proposer, now, view)
         # A book that cannot be priced could be neither monitored here nor called on-chain: OutOfBounds refuses it.
         schedule(book)
-    if any(isinstance(op, Trade | Withdraw) for op in operations):
-        _check_margin(channel, state, book, withdraws=any(isinstance(op, Withdraw) for op in operations), by=proposer)
+    if not kinds.isdisjoint((Trade, Withdraw)):
+        _check_margin(channel, state, book, withdraws=Withdraw in kinds, by=proposer)
     if proposer is not channel.me:
         _check_called(channel, state, book, proposer)
 
@@ -156,8 +157,8 @@ def _cash(channel: Channel, state: State | None) -> tuple[int, int]:
 
 
 def _check_version(channel: Channel, version: int, proposer: Party) -> None:
-    if channel.bar is not None:
-        raise SigningBarred(channel.bar.version, channel.bar.valid_until)
+    if (bar := channel.bar) is not None:
+        raise SigningBarred(bar.version, bar.valid_until)
     floor = max(channel.version, channel.chain.version, channel.signed, channel.tip_version, channel.leap - 1)
     if version <= floor:
         raise StaleVersion(version, floor)
@@ -167,9 +168,9 @@ def _check_version(channel: Channel, version: int, proposer: Party) -> None:
 
 def has_room(channel: Channel, window: int, operations: int) -> bool:
     """Return whether a proposal with so many operations may join what is in flight."""
-    halves = channel.halves
-    held = sum(len(halves[version].operations) for version in channel.in_flight)
-    return len(channel.in_flight) < window and held + operations <= MAX_WINDOW_OPERATIONS
+    waiting = set(channel.in_flight)
+    held = sum([len(out.operations) for out in channel.outstanding if out.half.state.version in waiting])
+    return len(waiting) < window and held + operations <= MAX_WINDOW_OPERATIONS
 
 
 def check_exclusive(channel: Channel) -> None:
@@ -195,7 +196,7 @@ def _check_superseded(channel: Channel) -> None:
 
 def _check_phase(channel: Channel, operation: Operation) -> None:
     """In a dispute only a CLOSE or a REOPEN may be agreed; a REOPEN nowhere else."""
-    disputed = channel.phase in (Phase.DISPUTED, Phase.SETTLING)
+    disputed = channel.chain.deadline and channel.phase in (Phase.DISPUTED, Phase.SETTLING)
     if disputed and not isinstance(operation, Close | Reopen):
         raise UnexpectedMessage(type(operation).__name__, channel.phase.value)
     if isinstance(operation, Reopen) and not disputed:
@@ -224,7 +225,7 @@ def _check_marks(channel: Channel, marks: Marks, proposer: Party, now: int, view
     for here, there in zip(view.expiries, marks.expiries, strict=True):
         _near(f"forward {there.underlying} {there.expiry}", there.ratio, here.ratio, policy.spot)
         _near(f"discount {there.underlying} {there.expiry}", there.discount, here.discount, policy.spot)
-    for own, vol in zip(view.vols, marks.vols, strict=True):
+    for own, vol in zip(view.vols, marks.vols, strict=True) if view.vols != marks.vols else ():
         if abs(vol.vol - own.vol) > policy.vol:
             allowed = f"within {show(policy.vol, 18)} of {show(own.vol, 18)}"
             raise MarkRefused(f"volatility {vol.key}", show(vol.vol, 18), allowed)

@@ -333,7 +333,11 @@ class Node:
         self._nursery.start_soon(task)
 
     def act(self, seat: Seat, event: e.Event) -> None:
-        """Step a seat on an event of our side or of the chain, and queue what follows."""
+        """Step a seat on an event of our side or of the chain, and queue what follows.
+
+        Proposals that were judged before it are answered before it.
+        """
+        self.submit(seat, seat.answer())
         self.submit(seat, seat.act(event))
 
     def submit(self, seat: Seat, effects: list[Effect]) -> None:

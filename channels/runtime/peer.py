@@ -17,8 +17,8 @@ from .clock import Clock
 from .log import log
 
 RECEIVE_SIZE = 65_536
-FULL_RECORD = 16_384
-"""Bytes that one TLS record holds at most (RFC 8446, 5.1)."""
+PATIENCE = 2
+"""Turns of the scheduler that a read of what is there already takes at most."""
 MAX_UNSENT = 16_384
 """Messages that wait for a slow reader before it is cut off."""
 MAX_UNSENT_BYTES = 4 * 1_048_576
@@ -70,6 +70,9 @@ class Link:
         self._scope = trio.CancelScope()
         self._begun = False
         self._written = trio.Event()
+        self._asked = trio.Event()
+        self._reads = 0
+        self._ended: Ending | None = None
 
     @property
     def peer(self) -> Address | None:
@@ -108,40 +111,67 @@ class Link:
 
     async def run(self) -> Ending | None:
         """Talk until either side ends it."""
-        ended: Ending | None = None
         with self._scope:
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
+                    nursery.start_soon(self._answer)
                     self._queue(self.session.start())
-                    ended = await self._read()
+                    await self._read()
                     nursery.cancel_scope.cancel()
             except* (trio.BrokenResourceError, trio.ClosedResourceError):
                 log.info("connection to %s broke", self.peer)
+        # What was judged is answered, in the journal at least: no later step then finds it half done.
+        for output in self.session.receive_data(b"", self._clock()):
+            self._handle(output)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
             await trio.aclose_forcefully(self._stream)
-        return ended
+        return self._ended
 
-    async def _read(self) -> Ending | None:
+    async def _read(self) -> None:
         deadline = trio.current_time() + HANDSHAKE_TIMEOUT
-        while True:
+        while self._ended is None:
             with trio.CancelScope(deadline=math.inf if self.peer else deadline) as scope:
                 data = await self._stream.receive_some(RECEIVE_SIZE)
             if scope.cancelled_caught or not data:
-                return None
-            for output in self.session.receive_data(bytes(data), self._clock()):
-                if isinstance(output, Hangup):
-                    bug = output.error if isinstance(output.error, InvariantBroken) else None
-                    log.warning("hanging up on %s: %s", self.peer, output.error, exc_info=bug)
-                    await self._say_goodbye(output.farewell)
-                    return output.error
-                self._handle(output)
+                return
+            self._reads += 1
+            await self._carry_out(self.session.receive_data(bytes(data), self._clock(), more=True))
+            if self.session.owes_answer:
+                self._asked.set()
             await self._pace()
+
+    async def _answer(self) -> None:
+        """Answer proposals once nothing more can be read at once: what is read together gets one signature.
+
+        The kernel and TLS hand over a window in pieces. Some turns of the scheduler in which none arrived are the end
+        of it; a peer cannot put the answer off beyond its window, since more than that is refused.
+        """
+        while self._ended is None:
+            await self._asked.wait()
+            reads = -1
+            while reads != self._reads:
+                reads = self._reads
+                for _ in range(PATIENCE):
+                    await trio.lowlevel.checkpoint()
+            self._asked = trio.Event()
+            await self._carry_out(self.session.receive_data(b"", self._clock()))
+
+    async def _carry_out(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            self._handle(output)
+        if self._ended is not None and outputs and isinstance(outputs[-1], Hangup):
+            await self._say_goodbye(outputs[-1].farewell)
+            self._scope.cancel()
 
     def _handle(self, output: Output) -> None:
         if isinstance(output, Reply):
             self._queue(output.data)
-        elif not isinstance(output, Hangup):
+        elif isinstance(output, Hangup):
+            self._ended = output.error
+            bug = output.error if isinstance(output.error, InvariantBroken) else None
+            log.warning("hanging up on %s: %s", self.peer, output.error, exc_info=bug)
+        else:
             self._on_output(self, output)
 
     async def _say_goodbye(self, farewell: bytes) -> None:
@@ -154,13 +184,13 @@ class Link:
             await self._written.wait()
 
     def _with_what_waits(self, data: bytes) -> bytes:
-        """Join frames that wait already, as far as one TLS record holds them: the peer then reads them together.
+        """Join frames that wait already, as far as the peer reads them together.
 
-        What it reads together it judges together and answers with one signature; each record costs a system call, too.
+        What it reads together it judges together and answers with one signature; each call costs system calls, too.
         """
         frames, size = [data], len(data)
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
-            while size < FULL_RECORD:
+            while size < RECEIVE_SIZE:
                 frames.append(self._unsent.receive_nowait())
                 size += len(frames[-1])
         return b"".join(frames)

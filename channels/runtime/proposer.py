@@ -165,17 +165,17 @@ class Proposer:
     async def post(self, build: Callable[[], tuple[Operation, ...]]) -> Posted:
         """Propose facts in a version of their own; return when they are on their way. See `LiveChannel.post_mark`."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if not self._is_serving and self._may_propose() and not self._has_room():
+        if not self._goes_at_once() and not self._is_serving and self._may_propose():
             await self._patiently(self._has_room, self.node.config.reply_timeout)
-        if self._is_serving or not self._may_propose() or not self._has_room():
-            version = await self._queued(build)
-        else:
-            version = self._propose_now(build())
+        version = self._propose_now(build()) if self._goes_at_once() else await self._queued(build)
         posted = Posted(version, self.live, self.node.config.reply_timeout)
         if version in self._answers:
             posted.hear(self._answers[version])
         self._posted[version] = posted
         return posted
+
+    def _goes_at_once(self) -> bool:
+        return not self._is_serving and self._may_propose() and self._has_room()
 
     async def _queued(self, build: Callable[[], tuple[Operation, ...]]) -> int:
         """Propose these alone, behind whoever waits already; return the version they went out in."""

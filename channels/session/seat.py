@@ -226,7 +226,7 @@ class Seat:
 
     def _receive_accept(self, version: int, signature: bytes) -> list[Effect]:
         channel = self.channel
-        out = channel.halves.get(version)
+        out = channel.half(version)
         if out is not None:
             check_party(channel.deployment, channel.terms, out.half.state, channel.me.other, signature)
         return self.act(e.AcceptSeen(version, signature))

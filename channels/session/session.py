@@ -140,14 +140,24 @@ class Session:
         """Return our seats at channels with this peer."""
         return [seat for seat in self._seats.values() if self._counterparty(seat) == self.peer]
 
-    def receive_data(self, data: bytes, now: int) -> list[Output]:
-        """Take bytes from the wire at unix time `now`; return what follows, in order."""
+    @property
+    def owes_answer(self) -> bool:
+        """Whether the peer has proposed since we last answered."""
+        return bool(self._asked)
+
+    def receive_data(self, data: bytes, now: int, *, more: bool = False) -> list[Output]:
+        """Take bytes from the wire at unix time `now`; return what follows, in order.
+
+        Proposals that came together are answered together, by one signature. `more` says that others may come at once:
+        then the answer waits for the next call without it, which may bring no data, or for a message of another kind.
+        """
         outputs: list[Output] = []
         if self._over:
             return outputs
         ended = self._guarded(lambda: self._take(data, now, outputs))
-        # Proposals that came together are answered together; also those before whatever ended the connection.
-        ended = self._guarded(lambda: self._answer(outputs)) or ended
+        if ended is not None or not more:
+            # Also those before whatever ended the connection.
+            ended = self._guarded(lambda: self._answer(outputs)) or ended
         if ended is not None:
             outputs.append(ended)
             self._frames = FrameReader()
@@ -218,7 +228,8 @@ class Session:
         outputs: list[Output] = [PeerKnown(self.peer)]
         for seat in self.seats_with_peer():
             seat.window = self._handshake.window
-            outputs += [Routed(seat.channel.id, effect) for effect in seat.act(e.Connected())]
+            # What an earlier connection brought and has not answered yet is answered first, as by any message.
+            outputs += [Routed(seat.channel.id, effect) for effect in (*seat.answer(), *seat.act(e.Connected()))]
         return outputs
 
     def _receive_kept(self, message: m.Backup | m.BackupsWanted | m.BackupReturned | m.BackupsEnd) -> Kept:
@@ -240,7 +251,7 @@ class Session:
         known = self._seats.get(channel)
         if known is not None:
             seat = self._seat(channel)
-            return [Routed(channel, effect) for effect in seat.act(e.TermsRepeated())]
+            return [Routed(channel, effect) for effect in (*seat.answer(), *seat.act(e.TermsRepeated()))]
         if self.peer not in terms.signers:
             raise BadSignature(f"{self.peer} is no signer of the terms it proposes")
         try:

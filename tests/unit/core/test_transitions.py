@@ -157,5 +157,5 @@ def test_a_changed_channel_is_what_replace_makes() -> None:
     assert changed(before, turn=7, frozen=3) == replace(before, turn=7, frozen=3)
     assert changed(before, turn=7).margin_engine is before.margin_engine
     assert before.turn != 7
-    with pytest.raises(AttributeError):
+    with pytest.raises(TypeError, match="turns"):
         changed(before, turns=7)

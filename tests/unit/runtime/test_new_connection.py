@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
 from channels.core.commands import Send
+from channels.runtime import peer
 from channels.runtime.driver import Driver
-from channels.runtime.peer import FULL_RECORD, Link
-from channels.session import Role, Session
+from channels.runtime.peer import RECEIVE_SIZE, Link
+from channels.session import Output, Role, Session
 from channels.store import MemoryStore
 from channels.wire import messages as m
 from channels.wire.codec import decode
@@ -35,7 +37,7 @@ async def test_what_was_decided_before_a_connection_is_not_sent_on_it(autojump_c
     assert [type(decode(payload)) for payload in said] == [m.Greeting, m.Resume]
 
 
-async def test_frames_that_wait_go_out_together_and_no_record_is_overfull(autojump_clock: Any) -> None:
+async def test_frames_that_wait_go_out_together_as_far_as_they_are_read_together(autojump_clock: Any) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
     written: list[int] = []
     write = ours.send_all
@@ -47,7 +49,7 @@ async def test_frames_that_wait_go_out_together_and_no_record_is_overfull(autoju
     ours.send_all = send_all  # type: ignore[method-assign]
     link = Link(ours, Session(alice.signer, Role.DIALER, b"n" * 32, {}), lambda: 0, lambda link, output: None)
     link.begin()
-    sent = [m.Reject(CHANNEL, version, "code", "r" * 400) for version in range(100)]
+    sent = [m.Reject(CHANNEL, version, "code", "r" * 400) for version in range(400)]
     size = len(Session.to_bytes(sent[-1]))
     for message in sent:
         link.send(message)
@@ -58,5 +60,34 @@ async def test_frames_that_wait_go_out_together_and_no_record_is_overfull(autoju
             heard += frames.feed(bytes(await theirs.receive_some()))
         nursery.cancel_scope.cancel()
     assert [message for message in map(decode, heard) if not isinstance(message, m.Greeting)] == sent
-    assert len(written) == -(-sum(written) // FULL_RECORD)
-    assert FULL_RECORD <= written[0] < FULL_RECORD + size
+    assert len(written) == -(-sum(written) // RECEIVE_SIZE)
+    assert RECEIVE_SIZE <= written[0] < RECEIVE_SIZE + size
+
+
+async def test_proposals_are_answered_when_no_more_of_them_can_be_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pieces lie in the line, a third comes after the answer to both: two answers, and the line's end a third."""
+    ours, theirs = map(trio.SocketStream, trio.socket.socketpair())
+    link = Link(ours, Session(alice.signer, Role.DIALER, b"n" * 32, {}), lambda: 0, lambda link, output: None)
+    heard: list[bytes] = []
+    waiting: list[bytes] = []
+
+    def receive_data(data: bytes, now: int, *, more: bool = False) -> list[Output]:
+        waiting.append(data)
+        if more:
+            return []
+        heard.append(b"".join(waiting))
+        waiting.clear()
+        return []
+
+    monkeypatch.setattr(link.session, "receive_data", receive_data)
+    monkeypatch.setattr(Session, "owes_answer", property(lambda session: bool(waiting)))
+    monkeypatch.setattr(peer, "RECEIVE_SIZE", 3)
+    await theirs.send_all(b"onetwo")
+    async with theirs, trio.open_nursery() as nursery:
+        nursery.start_soon(link.run)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert heard == [b"onetwo"]
+        await theirs.send_all(b"six")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert heard == [b"onetwo", b"six"]
+        await theirs.send_eof()

@@ -95,7 +95,7 @@ async def test_a_stranger_that_does_not_read_our_answers_is_no_bug(
     monkeypatch.setattr(peering, "MAX_UNSENT_BYTES", 200)
     ours, theirs = trio.testing.lockstep_stream_pair()
     link = link_on(ours)
-    monkeypatch.setattr(link.session, "receive_data", lambda data, now: [peering.Reply(bytes(100))] * 3)
+    monkeypatch.setattr(link.session, "receive_data", lambda data, now, more=False: [peering.Reply(bytes(100))] * 3)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(theirs.send_all, b"x")
         assert await link.run() is None
@@ -120,7 +120,7 @@ async def test_no_peer_is_read_ahead_of_a_stuck_disk(monkeypatch: pytest.MonkeyP
     ours, theirs = trio.testing.memory_stream_pair()
     link = link_on(ours, pace=driver.pace)
 
-    def heard(data: bytes, now: int) -> list[Any]:
+    def heard(data: bytes, now: int, more: bool = False) -> list[Any]:
         driver.submit(CHANNEL, [Notify(ChannelOpened())] * 20)
         return []
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 import pytest
 
 from channels.core import events as e, facts as f, notices as n, records as r
+from channels.core.commands import Send
 from channels.core.fold import replay
 from channels.core.phases import Phase
 from channels.core.views import waiting_for
-from channels.errors import IntentInvalid, MarginShortfall, OutstandingProposal, ReduceOnly, TurnPromised, WindowFull
+from channels.errors import (
+    IntentInvalid,
+    MarginShortfall,
+    OutstandingProposal,
+    ReduceOnly,
+    RemoteProtocolError,
+    TurnPromised,
+    WindowFull,
+)
 from channels.model import Acknowledge, Close, Leg, Mark, Party, Trade, Withdraw, net
 from channels.risk import DEFAULT_POLICY
 from channels.seal import state_digest
-from channels.session import Session
+from channels.session import Hangup, Routed, Session
 from channels.wire import messages as m
 from channels.wire.codec import decode
 from tests.roles import DEPLOYMENT, ETH, EXPIRY, NOW, UNIT, bob
@@ -58,6 +67,51 @@ def test_what_arrives_together_is_agreed_on_one_signature(world: Joined) -> None
         assert (update.versions, update.operations) == ((2, 3, 4, 5), (Mark(),))  # type: ignore[union-attr]
         assert side.store.records(world.id)[-1] == r.StateAgreed(world.agreed, (Mark(),))
         assert durable(replayed(side)) == durable(side.channel)
+
+
+def test_what_arrives_piece_by_piece_is_agreed_on_one_signature(world: Joined) -> None:
+    """Whoever reads says whether there may be more: until there is not, the answer waits, and so does nothing else."""
+    for _ in range(3):
+        propose(world, Mark())
+    bob = world.bob
+    assert bob.session is not None
+    for piece in list(bob.transit):
+        assert bob.session.receive_data(piece, NOW, more=True) == []
+        assert bob.session.owes_answer
+    outputs = bob.session.receive_data(b"", NOW)
+    assert not bob.session.owes_answer
+    sent = [made.effect.message for made in outputs if isinstance(made, Routed) and isinstance(made.effect, Send)]
+    assert [(type(said), said.version) for said in sent] == [(m.Accept, 4)]  # type: ignore[union-attr]
+    assert bob.session.receive_data(b"", NOW) == []
+
+
+def test_no_peer_puts_its_answer_off_beyond_the_window(world: Joined) -> None:
+    bob = world.bob
+    assert bob.session is not None
+    for _ in range(4):
+        propose(world, Mark())
+    pieces = list(bob.transit)
+    mallory = world.alice.channel.outstanding[-1]
+    more = m.Propose(world.id, mallory.version + 1, (Mark(),), bytes(32), mallory.half.signature, mallory.version)
+    outputs = []
+    for piece in [*pieces, Session.to_bytes(more)]:
+        outputs += bob.session.receive_data(piece, NOW, more=True)
+    sent = [made.effect.message for made in outputs if isinstance(made, Routed) and isinstance(made.effect, Send)]
+    assert [type(said) for said in sent] == [m.Accept], "what was right before it is answered"
+    assert isinstance(outputs[-1], Hangup)
+    assert isinstance(outputs[-1].error, RemoteProtocolError)
+    assert outputs[-1].error.violation.code == WindowFull.code
+
+
+def test_a_new_connection_finds_nothing_half_judged(world: Joined) -> None:
+    """What the old one brought and did not answer yet is answered before the peer's Resume is heard."""
+    propose(world, Mark())
+    bob = world.bob
+    assert bob.session is not None
+    assert bob.session.receive_data(bob.transit[0], NOW, more=True) == []
+    world.reconnect()
+    assert (bob.channel.unanswered, world.agreed.version) == ((), 2)
+    assert world.alice.channel.in_flight == ()
 
 
 def test_each_proposal_stands_on_the_one_before(world: Joined) -> None:
