@@ -238,14 +238,15 @@ class Channel:
     @property
     def version(self) -> int:
         """The highest version both sides agreed; 0 where there is none."""
-        return max((a.version for a in (self.agreed, self.closing) if a), default=0)
+        agreed, closing = self.agreed_version, self.closing
+        return max(agreed, closing.state.version) if closing else agreed
 
     @property
     def base(self) -> tuple[State | None, Book]:
         """The state and book that the next operations apply to: the newest that operates, agreed or registered."""
         registered = self.chain.registered
         newest = (self.agreed.state, self.agreed.book) if self.agreed else (None, EMPTY_BOOK)
-        if registered and registered.intent is not Intent.CLOSE and registered.version > (self.agreed_version):
+        if registered is not None and registered.intent is not Intent.CLOSE and registered.version > (self.agreed_version):
             for state, book in self.known():
                 if state == registered:
                     return state, book
@@ -254,7 +255,7 @@ class Channel:
     @property
     def agreed_version(self) -> int:
         """The version of the agreed state that operates; 0 where there is none."""
-        return self.agreed.version if self.agreed else 0
+        return self.agreed.state.version if self.agreed else 0
 
     @property
     def base_version(self) -> int:
@@ -272,7 +273,8 @@ class Channel:
             newest = self.unanswered[-1].half
             return newest.state, newest.book
         if self.in_flight:
-            newest = next(out.half for out in reversed(self.outstanding) if out.version == self.in_flight[-1])
+            last = self.in_flight[-1]
+            newest = next(out.half for out in reversed(self.outstanding) if out.half.state.version == last)
             return newest.state, newest.book
         return self.base
 
@@ -285,7 +287,7 @@ class Channel:
     @property
     def halves(self) -> dict[int, Outstanding]:
         """What is outstanding, by version."""
-        return {out.version: out for out in self.outstanding}
+        return {out.half.state.version: out for out in self.outstanding}
 
     def half(self, version: int) -> Outstanding | None:
         """Return what is outstanding at a version."""
@@ -319,8 +321,10 @@ class Channel:
     @property
     def bar(self) -> State | None:
         """The CLOSE or REOPEN that we signed and that may still be mined: nothing may be signed above it."""
-        candidates = [self.closing.state] if self.closing else []
-        candidates += [out.half.state for out in self.outstanding if out.half.state.intent is not Intent.OPERATE]
+        candidates = [out.half.state for out in self.outstanding if out.half.state.intent is not Intent.OPERATE]
+        candidates += [self.closing.state] if self.closing else []
+        if not candidates:
+            return None
         standing = [s for s in candidates if s.version > self.chain.version and self.chain.time <= s.valid_until]
         return max(standing, key=lambda s: s.version, default=None)
 

@@ -32,7 +32,7 @@ class Party(IntEnum):
 
     @property
     def other(self) -> Party:
-        return Party(1 - self)
+        return Party.ONE if self is Party.ZERO else Party.ZERO
 
 
 class Address(bytes):
