@@ -137,12 +137,14 @@ class Link:
                 return
             self._reads += 1
             await self._carry_out(self.session.receive_data(bytes(data), self._clock(), more=True))
-            if self.session.owes_answer:
+            if self.session.unanswered > 1:
                 self._asked.set()
+            elif self.session.unanswered:
+                await self._carry_out(self.session.receive_data(b"", self._clock()))
             await self._pace()
 
     async def _answer(self) -> None:
-        """Answer proposals once nothing more can be read at once: what is read together gets one signature.
+        """Answer several proposals once nothing more can be read at once: what is read together gets one signature.
 
         The kernel and TLS hand over a window in pieces. Some turns of the scheduler in which none arrived are the end
         of it; a peer cannot put the answer off beyond its window, since more than that is refused.

@@ -141,9 +141,9 @@ class Session:
         return [seat for seat in self._seats.values() if self._counterparty(seat) == self.peer]
 
     @property
-    def owes_answer(self) -> bool:
-        """Whether the peer has proposed since we last answered."""
-        return bool(self._asked)
+    def unanswered(self) -> int:
+        """How many proposals the peer has made since we last answered."""
+        return sum(len(seat.channel.unanswered) for seat in self._asked)
 
     def receive_data(self, data: bytes, now: int, *, more: bool = False) -> list[Output]:
         """Take bytes from the wire at unix time `now`; return what follows, in order.

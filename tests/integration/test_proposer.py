@@ -103,6 +103,7 @@ async def test_both_sides_go_on_proposing_and_neither_waits_for_ever() -> None:
 
 
 async def test_marks_that_wait_become_the_newest_one() -> None:
+    """Ten at once: the first goes at once, and while it is in flight the others wait for one proposal."""
     async with opened_pair() as pair:
         await pair.fund(10_000, 10_000)
         await pair.alice.channel.propose(pair.alice.channel.trade([CALL], premium=50))
@@ -112,7 +113,7 @@ async def test_marks_that_wait_become_the_newest_one() -> None:
         marks = [Marks.at(now, spots={ETH: spot}, vols={CALL: "0.6"}) for spot in spots]
         answers = await all_of(pair.alice, [Mark(mark) for mark in marks])
         assert {type(answer) for answer in answers} == {Confirmation}
-        assert pair.alice.channel.version - before == 1
+        assert pair.alice.channel.version - before == 2
         assert pair.bob.channel.state.book.marks in marks
 
 

@@ -80,7 +80,7 @@ async def test_proposals_are_answered_when_no_more_of_them_can_be_read_at_once(m
         return []
 
     monkeypatch.setattr(link.session, "receive_data", receive_data)
-    monkeypatch.setattr(Session, "owes_answer", property(lambda session: bool(waiting)))
+    monkeypatch.setattr(Session, "unanswered", property(lambda session: 2 * len(waiting)))
     monkeypatch.setattr(peer, "RECEIVE_SIZE", 3)
     await theirs.send_all(b"onetwo")
     async with theirs, trio.open_nursery() as nursery:

@@ -75,11 +75,11 @@ def test_what_arrives_piece_by_piece_is_agreed_on_one_signature(world: Joined) -
         propose(world, Mark())
     bob = world.bob
     assert bob.session is not None
-    for piece in list(bob.transit):
+    for count, piece in enumerate(list(bob.transit), 1):
         assert bob.session.receive_data(piece, NOW, more=True) == []
-        assert bob.session.owes_answer
+        assert bob.session.unanswered == count
     outputs = bob.session.receive_data(b"", NOW)
-    assert not bob.session.owes_answer
+    assert bob.session.unanswered == 0
     sent = [made.effect.message for made in outputs if isinstance(made, Routed) and isinstance(made.effect, Send)]
     assert [(type(said), said.version) for said in sent] == [(m.Accept, 4)]  # type: ignore[union-attr]
     assert bob.session.receive_data(b"", NOW) == []
