@@ -5,16 +5,16 @@ An address is its twenty bytes, so that two spellings of one address can never b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NewType
 
-from eth_hash.auto import Keccak256  # type: ignore[attr-defined]
-from eth_hash.backends.pysha3 import backend
+from eth_hash.backends.pysha3 import keccak256
 
 from ..errors import InvalidValue
 
-keccak = Keccak256(backend)
+keccak: Callable[[bytes], bytes] = keccak256
 """Keccak-256 of bytes, by the C implementation (four times faster than the default one)."""
 
 ChannelId = NewType("ChannelId", bytes)

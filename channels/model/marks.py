@@ -1,15 +1,16 @@
 """What valuation needs and both sides agreed on: time, spots, forward ratios, discounts and volatilities.
 
-Marks are what most messages and journal records consist of, so they have one canonical encoding, in rows of fixed size,
-which is made once and travels as it is: a header (time, and how many rows of each kind), then the rows, big-endian,
-`underlying` ASCII left-aligned in thirty-two bytes.
+Marks are what most messages and journal records consist of, so they have one canonical encoding, which is made once and
+travels as it is, big-endian: a header (time, and how many rows of each kind), then what the marks are of, then their
+numbers. What they are of changes with a trade and not with a mark, so that a reader who has seen it reads numbers only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 from struct import Struct
 from typing import Any
@@ -38,8 +39,21 @@ MAX_UNDERLYINGS = 4
 MAX_EXPIRIES = 8
 MAX_LEGS = 32
 
-_HEADER, _SPOT, _EXPIRY, _VOL = (Struct(row) for row in (">QBBB", ">32s16s", ">32sQQQ", ">32sQ16sBQ"))
-MAX_MARKS_BYTES = _HEADER.size + MAX_UNDERLYINGS * _SPOT.size + MAX_EXPIRIES * _EXPIRY.size + MAX_LEGS * _VOL.size
+MAX_TIME = 2**63 - 1
+"""Latest time of marks and of an expiry, unix seconds."""
+
+_HEADER, _EXPIRY, _SERIES = Struct(">QBBB"), Struct(">BQ"), Struct(">BIQB")
+"""The header; an expiry's spot and time; a series' expiry, strike (in twelve bytes) and kind."""
+_NAME_BYTES, _SPOT_BYTES, _FACTORS_BYTES, _VOL_BYTES = 32, 12, 16, 8
+
+
+def _sizes(spots: int, expiries: int, vols: int) -> tuple[int, int]:
+    """Return where the numbers of so many rows begin in an encoding, and where it ends."""
+    numbers_at = _HEADER.size + spots * _NAME_BYTES + expiries * _EXPIRY.size + vols * _SERIES.size
+    return numbers_at, numbers_at + spots * _SPOT_BYTES + expiries * _FACTORS_BYTES + vols * _VOL_BYTES
+
+
+MAX_MARKS_BYTES = _sizes(MAX_UNDERLYINGS, MAX_EXPIRIES, MAX_LEGS)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +79,7 @@ class ExpiryMark:
 
     def __post_init__(self) -> None:
         underlying_word(self.underlying)
-        _bounded("expiry", self.expiry, 1, 2**63 - 1)
+        _bounded("expiry", self.expiry, 1, MAX_TIME)
         _bounded("ratio", self.ratio, 1, MAX_RATIO)
         _bounded("discount", self.discount, 1, MAX_RATIO)
 
@@ -102,14 +116,18 @@ class Marks:
     vols: tuple[VolMark, ...]
     keys: tuple[SeriesKey, ...] = field(init=False, repr=False, compare=False)
     """The series that the volatilities are of."""
+    is_exact: bool = field(init=False, repr=False, compare=False)
+    """Whether there are spots and expiry marks of exactly these series: marks as a book has them."""
     _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _bounded("marks time", self.time, 0, 2**63 - 1)
-        _sorted("spots", [m.underlying for m in self.spots])
-        _sorted("expiries", [(m.underlying, m.expiry) for m in self.expiries])
-        object.__setattr__(self, "keys", tuple([m.key for m in self.vols]))
-        _sorted("volatilities", self.keys)
+        _bounded("marks time", self.time, 0, MAX_TIME)
+        names = tuple([m.underlying for m in self.spots])
+        pairs = tuple([(m.underlying, m.expiry) for m in self.expiries])
+        keys = tuple([m.key for m in self.vols])
+        _check_order(names, pairs, keys)
+        object.__setattr__(self, "keys", keys)
+        object.__setattr__(self, "is_exact", _is_exact(names, pairs, keys))
 
     @classmethod
     def at(
@@ -169,15 +187,15 @@ class Marks:
 
     def cover_exactly(self, keys: tuple[SeriesKey, ...]) -> bool:
         """Whether these are the marks of a book of these series, which are in order, no more and no fewer."""
-        return (
-            self.keys == keys
-            and [m.underlying for m in self.spots] == list(dict.fromkeys([key[0] for key in keys]))
-            and [(m.underlying, m.expiry) for m in self.expiries] == list(dict.fromkeys([key[:2] for key in keys]))
-        )
+        return self.is_exact and self.keys == keys
 
     @property
     def encoded(self) -> bytes:
-        """The canonical bytes, as `decode_marks` takes them. Raises InvalidBook for more rows than a book can need."""
+        """The canonical bytes, as `decode_marks` takes them.
+
+        Raises InvalidBook for more rows than a book can need, and for a volatility without its expiry mark or an expiry
+        mark without its spot.
+        """
         if not self._encoded:
             object.__setattr__(self, "_encoded", _encode(self))
         return self._encoded
@@ -191,53 +209,168 @@ class Marks:
 
 
 def _encode(marks: Marks) -> bytes:
-    if len(marks.spots) > MAX_UNDERLYINGS or len(marks.expiries) > MAX_EXPIRIES or len(marks.vols) > MAX_LEGS:
-        raise InvalidBook(f"the marks are more than {MAX_UNDERLYINGS}, {MAX_EXPIRIES} and {MAX_LEGS}")
-    rows = [_HEADER.pack(marks.time, len(marks.spots), len(marks.expiries), len(marks.vols))]
-    rows += [_SPOT.pack(underlying_word(m.underlying), m.spot.to_bytes(16, "big")) for m in marks.spots]
-    rows += [_EXPIRY.pack(underlying_word(m.underlying), m.expiry, m.ratio, m.discount) for m in marks.expiries]
-    rows += [
-        _VOL.pack(underlying_word(m.underlying), m.expiry, m.strike.to_bytes(16, "big"), m.kind, m.vol)
-        for m in marks.vols
-    ]
-    return b"".join(rows)
+    counts = (len(marks.spots), len(marks.expiries), len(marks.vols))
+    _check_counts(*counts)
+    spot_at = {mark.underlying: i for i, mark in enumerate(marks.spots)}
+    expiry_at = {(mark.underlying, mark.expiry): i for i, mark in enumerate(marks.expiries)}
+    parts = [_HEADER.pack(marks.time, *counts)]
+    parts += [underlying_word(mark.underlying) for mark in marks.spots]
+    for mark in marks.expiries:
+        if mark.underlying not in spot_at:
+            raise InvalidBook(f"the marks lack the spot of {mark.underlying}")
+        parts.append(_EXPIRY.pack(spot_at[mark.underlying], mark.expiry))
+    series: list[int] = []
+    try:
+        for underlying, expiry, strike, kind in marks.keys:
+            series += (expiry_at[underlying, expiry], strike >> 64, strike & _LOW, kind)
+    except KeyError as missing:
+        raise InvalidBook(f"the marks lack the forward of {missing.args[0]}") from None
+    parts.append(_columns("BIQB", len(marks.vols)).pack(*series))
+    parts += [mark.spot.to_bytes(_SPOT_BYTES, "big") for mark in marks.spots]
+    numbers = [factor for mark in marks.expiries for factor in (mark.ratio, mark.discount)]
+    numbers += [mark.vol for mark in marks.vols]
+    parts.append(_columns("Q", len(numbers)).pack(*numbers))
+    return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What marks are of, as their encoding says it, checked."""
+
+    names: tuple[str, ...]
+    pairs: tuple[tuple[str, int], ...]
+    keys: tuple[SeriesKey, ...]
+    is_exact: bool
+
+
+@lru_cache(maxsize=256)
+def _read_rows(raw: bytes) -> _Rows:
+    """Return what marks are of from the three counts and the rows behind them; InvalidBook if it cannot be."""
+    spots, expiries, vols = raw[:3]
+    _check_counts(spots, expiries, vols)
+    expiries_at = 3 + spots * _NAME_BYTES
+    series_at = expiries_at + expiries * _EXPIRY.size
+    names = tuple([underlying_name(raw[i : i + _NAME_BYTES]) for i in range(3, expiries_at, _NAME_BYTES)])
+    try:
+        pairs = tuple([(names[at], expiry) for at, expiry in _EXPIRY.iter_unpack(raw[expiries_at:series_at])])
+        rows = [(pairs[at], high << 64 | low, kind) for at, high, low, kind in _SERIES.iter_unpack(raw[series_at:])]
+    except IndexError:
+        raise InvalidBook("a row of the marks stands on one that is not there") from None
+    keys = tuple([(*pair, strike, kind_of(kind)) for pair, strike, kind in rows])
+    for _, expiry in pairs:
+        _bounded("expiry", expiry, 1, MAX_TIME)
+    for key in keys:
+        check_series(*key)
+    _check_order(names, pairs, keys)
+    return _Rows(names, pairs, keys, _is_exact(names, pairs, keys))
 
 
 def decode_marks(encoded: bytes) -> Marks:
     """Return the marks whose canonical encoding `encoded` is; InvalidBook for anything else.
 
-    Rows have one size and every field one spelling, so that what decodes re-encodes identically.
+    Every field has one size and one spelling, so that what decodes re-encodes identically. The marks are not born by
+    their constructors, which check number by number, but from columns that are checked here at once: the same values,
+    the same refusals.
     """
     if not _HEADER.size <= len(encoded) <= MAX_MARKS_BYTES:
         raise InvalidBook(f"{len(encoded)} bytes are not encoded marks")
     time, spots, expiries, vols = _HEADER.unpack_from(encoded)
-    expiries_at = _HEADER.size + spots * _SPOT.size
-    vols_at = expiries_at + expiries * _EXPIRY.size
-    if len(encoded) != vols_at + vols * _VOL.size:
+    numbers_at, end = _sizes(spots, expiries, vols)
+    if len(encoded) != end:
         raise InvalidBook("the bytes end before the marks do, or after them")
-    marks = Marks(
-        time,
+    _bounded("marks time", time, 0, MAX_TIME)
+    rows = _read_rows(encoded[8:numbers_at])
+    factors_at = numbers_at + spots * _SPOT_BYTES
+    numbers = _columns("Q", 2 * expiries + vols).unpack_from(encoded, factors_at)
+    factors, levels = numbers[: 2 * expiries], numbers[2 * expiries :]
+    if factors:
+        _bounded("ratio or discount", min(factors), 1, MAX_RATIO)
+        _bounded("ratio or discount", max(factors), 1, MAX_RATIO)
+    _bounded("vol", max(levels, default=0), 0, MAX_VOL)
+    marks = _new(Marks)
+    _set_time(marks, time)
+    _set_spots(
+        marks,
         tuple(
             [
-                SpotMark(underlying_name(name), int.from_bytes(spot, "big"))
-                for name, spot in _SPOT.iter_unpack(encoded[_HEADER.size : expiries_at])
-            ]
-        ),
-        tuple(
-            [
-                ExpiryMark(underlying_name(name), *row)
-                for name, *row in _EXPIRY.iter_unpack(encoded[expiries_at:vols_at])
-            ]
-        ),
-        tuple(
-            [
-                VolMark(underlying_name(name), expiry, int.from_bytes(strike, "big"), kind_of(kind), vol)
-                for name, expiry, strike, kind, vol in _VOL.iter_unpack(encoded[vols_at:])
+                SpotMark(name, int.from_bytes(encoded[at : at + _SPOT_BYTES], "big"))
+                for name, at in zip(rows.names, range(numbers_at, factors_at, _SPOT_BYTES), strict=True)
             ]
         ),
     )
-    object.__setattr__(marks, "_encoded", encoded)
+    _set_expiries(marks, _expiry_marks(rows.pairs, factors))
+    _set_vols(marks, _vol_marks(rows.keys, levels))
+    _set_keys(marks, rows.keys)
+    _set_is_exact(marks, rows.is_exact)
+    _set_encoded(marks, encoded)
     return marks
+
+
+def _expiry_marks(pairs: tuple[tuple[str, int], ...], factors: tuple[int, ...]) -> tuple[ExpiryMark, ...]:
+    """Return the expiry marks of these pairs; everything is known to be within bounds."""
+    made = []
+    for (underlying, expiry), ratio, discount in zip(pairs, factors[::2], factors[1::2], strict=True):
+        mark = _new(ExpiryMark)
+        _set_expiry_underlying(mark, underlying)
+        _set_expiry_expiry(mark, expiry)
+        _set_expiry_ratio(mark, ratio)
+        _set_expiry_discount(mark, discount)
+        made.append(mark)
+    return tuple(made)
+
+
+def _vol_marks(keys: tuple[SeriesKey, ...], vols: tuple[int, ...]) -> tuple[VolMark, ...]:
+    """Return the volatilities of these series; everything is known to be within bounds."""
+    made = []
+    for (underlying, expiry, strike, kind), vol in zip(keys, vols, strict=True):
+        mark = _new(VolMark)
+        _set_vol_underlying(mark, underlying)
+        _set_vol_expiry(mark, expiry)
+        _set_vol_strike(mark, strike)
+        _set_vol_kind(mark, kind)
+        _set_vol_vol(mark, vol)
+        made.append(mark)
+    return tuple(made)
+
+
+def _setters(kind: type, *names: str) -> list[Callable[[Any, Any], None]]:
+    """Return what fills the slots of a frozen value from within this module."""
+    return [kind.__dict__[name].__set__ for name in names]
+
+
+_new = object.__new__
+_set_time, _set_spots, _set_expiries, _set_vols, _set_keys, _set_is_exact, _set_encoded = _setters(
+    Marks, "time", "spots", "expiries", "vols", "keys", "is_exact", "_encoded"
+)
+_set_expiry_underlying, _set_expiry_expiry, _set_expiry_ratio, _set_expiry_discount = _setters(
+    ExpiryMark, "underlying", "expiry", "ratio", "discount"
+)
+_set_vol_underlying, _set_vol_expiry, _set_vol_strike, _set_vol_kind, _set_vol_vol = _setters(
+    VolMark, "underlying", "expiry", "strike", "kind", "vol"
+)
+_LOW = 2**64 - 1
+
+
+@lru_cache(maxsize=256)
+def _columns(row: str, count: int) -> Struct:
+    return Struct(">" + count * row)
+
+
+def _check_counts(spots: int, expiries: int, vols: int) -> None:
+    if spots > MAX_UNDERLYINGS or expiries > MAX_EXPIRIES or vols > MAX_LEGS:
+        raise InvalidBook(f"the marks are more than {MAX_UNDERLYINGS}, {MAX_EXPIRIES} and {MAX_LEGS}")
+
+
+def _check_order(names: Sequence[Any], pairs: Sequence[Any], keys: Sequence[Any]) -> None:
+    _sorted("spots", names)
+    _sorted("expiries", pairs)
+    _sorted("volatilities", keys)
+
+
+def _is_exact(names: tuple[str, ...], pairs: tuple[tuple[str, int], ...], keys: tuple[SeriesKey, ...]) -> bool:
+    return names == tuple(dict.fromkeys([key[0] for key in keys])) and pairs == tuple(
+        dict.fromkeys([key[:2] for key in keys])
+    )
 
 
 def _bounded(what: str, value: int, low: int, high: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NoReturn
 
 from ..errors import InvalidState, UnbalancedState
 from .book import Book
@@ -41,23 +42,35 @@ class State:
     """EIP-712's hashStruct, once `seal.state_struct_hash` has made it; empty before."""
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.channel, bytes) and len(self.channel) == 32, "the channel id has thirty-two bytes")
-        _require(type(self.version) is int and 0 < self.version <= MAX_VERSION, "a version is 1 to 2^64 - 1")
-        _require(type(self.intent) is Intent, "the intent is operate, reopen or close")
-        _require(type(self.valid_until) is int and 0 <= self.valid_until < 2**64, "valid-until is a unix time")
-        _require((self.intent is Intent.OPERATE) == (self.valid_until == 0), "only a close or reopen expires")
-        for name in ("deposits", "withdrawals", "balances"):
-            pair = getattr(self, name)
-            _require(type(pair) is tuple and len(pair) == 2, f"{name} are two amounts, party 0's first")
-        for name in ("deposits", "withdrawals"):
-            for amount in getattr(self, name):
-                _require(type(amount) is int and 0 <= amount < MAX_AMOUNT, f"{name} must be 0 to 2^120")
-        for amount in self.balances:
-            _require(type(amount) is int and abs(amount) < MAX_AMOUNT, "balances must stay below 2^120")
-        _require(isinstance(self.book, bytes) and len(self.book) == 32, "the book hash has thirty-two bytes")
-        _require(self.intent is not Intent.CLOSE or self.book == ZERO32, "a close has no book")
-        if sum(self.balances) != self.collateral:
-            raise UnbalancedState(sum(self.balances), self.collateral)
+        channel, intent, book = self.channel, self.intent, self.book
+        deposits, withdrawals, balances = self.deposits, self.withdrawals, self.balances
+        for pair in (deposits, withdrawals, balances):
+            if type(pair) is not tuple or len(pair) != 2:
+                _refuse(self)
+        (deposit0, deposit1), (withdrawal0, withdrawal1), (balance0, balance1) = deposits, withdrawals, balances
+        if not (
+            isinstance(channel, bytes)
+            and len(channel) == 32
+            and type(self.version) is int
+            and 0 < self.version <= MAX_VERSION
+            and type(intent) is Intent
+            and type(self.valid_until) is int
+            and 0 <= self.valid_until < 2**64
+            and (intent is Intent.OPERATE) == (self.valid_until == 0)
+            and type(deposit0) is type(deposit1) is type(withdrawal0) is type(withdrawal1) is int
+            and type(balance0) is type(balance1) is int
+            and 0 <= deposit0 < MAX_AMOUNT
+            and 0 <= deposit1 < MAX_AMOUNT
+            and 0 <= withdrawal0 < MAX_AMOUNT
+            and 0 <= withdrawal1 < MAX_AMOUNT
+            and -MAX_AMOUNT < balance0 < MAX_AMOUNT
+            and -MAX_AMOUNT < balance1 < MAX_AMOUNT
+            and isinstance(book, bytes)
+            and len(book) == 32
+            and (intent is not Intent.CLOSE or book == ZERO32)
+            and balance0 + balance1 == deposit0 + deposit1 - withdrawal0 - withdrawal1
+        ):
+            _refuse(self)
 
     @property
     def collateral(self) -> int:
@@ -75,7 +88,8 @@ class HalfSigned:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _require(self.state.book == self.book.hash, "the book is not the state's")
+        if self.state.book != self.book.hash:
+            raise InvalidState("the book is not the state's")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +101,8 @@ class Agreed:
     signatures: tuple[bytes, bytes]
 
     def __post_init__(self) -> None:
-        _require(self.state.book == self.book.hash, "the book is not the state's")
+        if self.state.book != self.book.hash:
+            raise InvalidState("the book is not the state's")
 
     @property
     def version(self) -> int:
@@ -98,6 +113,26 @@ def promote(half: HalfSigned, signature: bytes) -> Agreed:
     """Return the agreed state: the one way from half-signed to agreed. `signature` is the other party's, verified."""
     pair = (half.signature, signature) if half.party is Party.ZERO else (signature, half.signature)
     return Agreed(half.state, half.book, pair)
+
+
+def _refuse(state: State) -> NoReturn:
+    """Raise the error of the first rule that a state breaks. The rules of its birth once more, one by one."""
+    pairs = {"deposits": state.deposits, "withdrawals": state.withdrawals, "balances": state.balances}
+    _require(isinstance(state.channel, bytes) and len(state.channel) == 32, "the channel id has thirty-two bytes")
+    _require(type(state.version) is int and 0 < state.version <= MAX_VERSION, "a version is 1 to 2^64 - 1")
+    _require(type(state.intent) is Intent, "the intent is operate, reopen or close")
+    _require(type(state.valid_until) is int and 0 <= state.valid_until < 2**64, "valid-until is a unix time")
+    _require((state.intent is Intent.OPERATE) == (state.valid_until == 0), "only a close or reopen expires")
+    for name, pair in pairs.items():
+        _require(type(pair) is tuple and len(pair) == 2, f"{name} are two amounts, party 0's first")
+    for name in ("deposits", "withdrawals"):
+        for amount in pairs[name]:
+            _require(type(amount) is int and 0 <= amount < MAX_AMOUNT, f"{name} must be 0 to 2^120")
+    for amount in state.balances:
+        _require(type(amount) is int and abs(amount) < MAX_AMOUNT, "balances must stay below 2^120")
+    _require(isinstance(state.book, bytes) and len(state.book) == 32, "the book hash has thirty-two bytes")
+    _require(state.intent is not Intent.CLOSE or state.book == ZERO32, "a close has no book")
+    raise UnbalancedState(sum(state.balances), state.collateral)
 
 
 def _require(condition: bool, detail: str) -> None:

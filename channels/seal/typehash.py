@@ -29,5 +29,11 @@ def domain_separator(deployment: Deployment) -> bytes:
     return _contract_domain(_NAME, deployment.chain_id, deployment.adjudicator)
 
 
+@lru_cache(maxsize=64)
+def state_prefix(deployment: Deployment) -> bytes:
+    """Return what stands before a state's struct hash in what is signed: EIP-712's 0x1901 and the domain."""
+    return b"\x19\x01" + domain_separator(deployment)
+
+
 def _contract_domain(name: bytes, chain_id: int, contract: Address) -> bytes:
     return keccak(keccak(DOMAIN_TYPE.encode()) + name + _VERSION + word(chain_id) + contract.word)

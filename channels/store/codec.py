@@ -51,7 +51,7 @@ from ..wire.codec import AGREED, pack_with, unpack_with
 from ..wire.messages import MAX_WINDOW_OPERATIONS, Recovery
 
 MAX_RECORD = 2**20
-"""Bytes of the largest record: 64 trades of 64 legs, each with the marks of a full book, take two thirds of it."""
+"""Bytes of the largest record: 64 trades of 64 legs, each with the marks of a full book, take half of it."""
 
 MAX_CHECKPOINT = 2**24
 """Bytes of the largest checkpoint: 64 half-signed states of 16 trades each, and every price of some years."""

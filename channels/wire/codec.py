@@ -38,7 +38,7 @@ from .messages import (
 )
 
 MAX_MESSAGE = 65_536
-"""Bytes of the largest message: a trade of 64 legs with the marks of a full book takes a sixth of it."""
+"""Bytes of the largest message: a trade of 64 legs with the marks of a full book takes an eighth of it."""
 
 _CODE, _REASON = s.text(64), s.text(512)
 _RECOVERY = s.struct(Recovery, marker=s.BYTES32, version=s.NUMBER)

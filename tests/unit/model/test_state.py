@@ -6,6 +6,7 @@ from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from channels.errors import InvalidState, RuleViolation, TradeInvalid, UnbalancedState, WithdrawalInvalid
 from channels.model import (
@@ -21,6 +22,7 @@ from channels.model import (
     Party,
     Reopen,
     SettleExpiry,
+    State,
     Trade,
     Withdraw,
     promote,
@@ -101,6 +103,74 @@ def test_balances_that_do_not_add_up_are_refused(change: dict[str, Any]) -> None
 def test_a_state_at_its_bounds_stands(change: dict[str, Any]) -> None:
     made = state(**change)
     assert sum(made.balances) == made.collateral
+
+
+def ruling(made: dict[str, Any]) -> tuple[type[Exception], str] | None:
+    """The rules of a state's birth one by one, in the order in which they are told."""
+    close, reopen = made["intent"] is Intent.CLOSE, made["intent"] is Intent.REOPEN
+    rules = [
+        (len(made["channel"]) == 32, "the channel id has thirty-two bytes"),
+        (type(made["version"]) is int and 1 <= made["version"] < 2**64, "a version is 1 to 2^64 - 1"),
+        (isinstance(made["intent"], Intent), "the intent is operate, reopen or close"),
+        (type(made["valid_until"]) is int and 0 <= made["valid_until"] < 2**64, "valid-until is a unix time"),
+        ((close or reopen) == (made["valid_until"] != 0), "only a close or reopen expires"),
+        *(
+            (isinstance(made[name], tuple) and len(made[name]) == 2, f"{name} are two amounts, party 0's first")
+            for name in ("deposits", "withdrawals", "balances")
+        ),
+        *(
+            (type(amount) is int and 0 <= amount <= MOST, f"{name} must be 0 to 2^120")
+            for name in ("deposits", "withdrawals")
+            for amount in made[name]
+        ),
+        *(
+            (type(amount) is int and -MOST <= amount <= MOST, "balances must stay below 2^120")
+            for amount in made["balances"]
+        ),
+        (len(made["book"]) == 32, "the book hash has thirty-two bytes"),
+        (not close or made["book"] == bytes(32), "a close has no book"),
+    ]
+    for holds, said in rules:
+        if not holds:
+            return InvalidState, said
+    if sum(made["balances"]) != sum(made["deposits"]) - sum(made["withdrawals"]):
+        return UnbalancedState, ""
+    return None
+
+
+numbers = st.sampled_from([0, 1, -1, 5, MOST, -MOST, MAX_AMOUNT, -MAX_AMOUNT, 2**64 - 1, 2**64, 1.0, True])
+pairs = st.tuples(numbers, numbers) | st.sampled_from([(10, 5), (10,), (10, 5, 0), [10, 5]])
+
+
+GOOD = {
+    "channel": bytes(32), "version": 1, "intent": Intent.OPERATE, "valid_until": 0,
+    "deposits": (10, 5), "withdrawals": (0, 0), "balances": (10, 5), "book": bytes(32),
+}  # fmt: skip
+
+
+@given(
+    st.dictionaries(st.sampled_from(["deposits", "withdrawals", "balances"]), pairs, max_size=2),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "channel": st.sampled_from([bytes(31), b"c" * 33]),
+            "version": numbers,
+            "intent": st.sampled_from([*Intent, 0, 1, 2]),
+            "valid_until": numbers,
+            "book": st.sampled_from([b"b" * 32, bytes(31)]),
+        },
+    ),
+)
+def test_a_state_is_born_as_its_rules_say_one_by_one(amounts: dict[str, Any], others: dict[str, Any]) -> None:
+    made: dict[str, Any] = GOOD | amounts | others
+    expected = ruling(made)
+    if expected is None:
+        assert State(**made).collateral == sum(made["balances"])
+        return
+    with pytest.raises((InvalidState, UnbalancedState)) as refused:
+        State(**made)
+    assert type(refused.value) is expected[0]
+    assert expected[1] in str(refused.value)
 
 
 def test_frozen_means_frozen() -> None:
