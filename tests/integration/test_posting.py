@@ -9,10 +9,12 @@ import pytest
 import trio
 import trio.testing
 
-from channels.core.records import Record, StateAgreed
+from channels.core.events import BlockConfirmed
+from channels.core.records import Record, Signed, StateAgreed
 from channels.errors import BaseRefused, MarkRefused, ProposalRejected
 from channels.model import ChannelId, Leg, Mark, Marks
 from channels.runtime.live import LiveChannel
+from channels.runtime.peer import Link
 from channels.runtime.proposer import Posted
 from channels.store import MemoryStore
 from tests.pair import Pair, opened_pair, terms_for
@@ -61,6 +63,52 @@ async def test_each_posted_mark_has_a_version_of_its_own() -> None:
             assert confirmation.operations[-1] == Mark(wanted[at + covered]), "the newest mark that it covers"
         await pair.until(pair.agree)
         assert pair.bob.channel.state.book.marks == wanted[-1]
+
+
+async def test_a_window_that_comes_in_pieces_is_answered_once() -> None:
+    async with opened_pair() as pair:
+        channel = await holding(pair)
+        theirs = pair.bob.node.store.records
+        before = len(theirs(channel.id))
+        posted = [await channel.post_mark(marks(pair, f"{2300 + at / 2}")) for at in range(32)]
+        await posted[-1].agreed()
+        await pair.until(pair.agree)
+        signed = [record for record in theirs(channel.id)[before:] if isinstance(record, Signed)]
+        # The first may be read before the others are there.
+        assert 1 <= len(signed) <= 3
+        assert signed[-1].half.state.version == posted[-1].version
+
+
+async def test_what_was_judged_is_answered_before_anything_else_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer waits for more to read; the chain, or our owner, does not find the channel in between."""
+    monkeypatch.setattr(Link, "_answer", lambda link: trio.sleep_forever())
+    async with opened_pair() as pair:
+        channel, bob = await holding(pair), pair.bob
+        posted = [await channel.post_mark(marks(pair, f"{2300 + at}")) for at in range(2)]
+        seat = bob.node.seats[channel.id]
+        with trio.fail_after(5):
+            while len(seat.channel.unanswered) < 2:
+                await trio.sleep(0.01)
+        assert seat.channel.version < posted[0].version
+        bob.node.act(seat, BlockConfirmed(seat.channel.chain.time + 1))
+        assert (seat.channel.unanswered, seat.channel.version) == ((), posted[1].version)
+        await posted[1].agreed()
+
+
+async def test_a_line_that_ends_leaves_nothing_half_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Link, "_answer", lambda link: trio.sleep_forever())
+    async with opened_pair() as pair:
+        channel, bob = await holding(pair), pair.bob
+        posted = [await channel.post_mark(marks(pair, f"{2300 + at}")) for at in range(2)]
+        seat = bob.node.seats[channel.id]
+        with trio.fail_after(5):
+            while len(seat.channel.unanswered) < 2:
+                await trio.sleep(0.01)
+        link = bob.node.link_to(pair.alice.node.signer.address)
+        assert link is not None
+        link.hang_up()
+        await posted[1].agreed()
+        await pair.until(pair.agree)
 
 
 async def test_the_window_sets_the_pace() -> None:
