@@ -168,23 +168,27 @@ class Joined:
         return all(side.session is not None for side in self.sides)
 
     def drop(self) -> None:
-        """The connection breaks; whatever was on the way is lost."""
+        """The connection breaks; whatever was on the way is lost, and what was judged is answered into the journal."""
+        ended = [(side, side.session) for side in self.sides]
         for side in self.sides:
             side.session = None
             side.transit.clear()
+        for side, session in ended:
+            outputs = session.receive_data(b"", self.now) if session else []
+            self.carry(side, [output.effect for output in outputs if isinstance(output, Routed)])
 
-    def deliver(self, side: Side, frames: int = 1) -> list[Any]:
-        """Let the next frames arrive, in one piece."""
+    def deliver(self, side: Side, frames: int = 1, *, more: bool = False) -> list[Any]:
+        """Let the next frames arrive, in one piece; `more` may be there to read at once."""
         arrived = [side.transit.popleft() for _ in range(min(frames, len(side.transit)))]
         self.history += [(side, frame) for frame in arrived]
         data = b"".join(arrived)
-        return self.feed(side, data)
+        return self.feed(side, data, more=more)
 
-    def feed(self, side: Side, data: bytes) -> list[Any]:
+    def feed(self, side: Side, data: bytes, *, more: bool = False) -> list[Any]:
         """Let these bytes arrive at a side and carry out what follows."""
         if side.session is None or not data:
             return []
-        outputs = side.session.receive_data(data, self.now)
+        outputs = side.session.receive_data(data, self.now, more=more)
         for output in outputs:
             if isinstance(output, Routed):
                 self.carry(side, (output.effect,))
@@ -252,10 +256,13 @@ class Joined:
             assert shown.signatures[side.me] == side.signed[shown.version].signature
 
     def act(self, side: Side, event: e.Event) -> None:
+        """Step a side as its node would: what it has judged is answered first."""
+        self.carry(side, side.seat.answer())
         self.carry(side, side.seat.act(event))
 
     def restart(self, side: Side) -> None:
         """The side's process ends and starts again from its journal; the connection is gone."""
+        side.session = None
         self.drop()
         side.fuse = None
         records = side.store.records(self.id)
