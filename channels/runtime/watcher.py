@@ -58,7 +58,10 @@ class Watcher:
         self._refused: dict[tuple[bytes, str], tuple[d.MarginDuty, Block | None]] = {}
         """The last step about margin that the contract refused, and at which block."""
         self._not_sent: set[ChannelId] = set()
-        """Channels whose decided top-up is known not to be on its way: it was refused before it left."""
+        """Channels whose decided top-up, where a look still lacks it, is known not to be on its way: it was refused
+        before it left, or all that our account had sent is mined."""
+        self._paid_in: dict[ChannelId, int] = {}
+        """The block of the last transaction for a top-up: an older look, by an endpoint that lags, says nothing."""
         self._covered: dict[ChannelId, tuple[object, ...]] = {}
         """What was judged where no collateral was due: a margin for every channel at every poll is too much."""
         self._asked: dict[ChannelId, tuple[tuple[Operation, ...], float, float]] = {}
@@ -209,11 +212,13 @@ class Watcher:
 
     async def _top_up(self, seat: Seat, duty: d.TopUp) -> None:
         """Deposit once: what was journalled before and is not there may be on its way, from before a crash."""
-        node, channel, mined = self._node, seat.channel, 0
-        if duty.is_decided and channel.id not in self._not_sent:
+        node, channel = self._node, seat.channel
+        now = await node.margins.top_up(seat, self._paid_in.get(channel.id, 0))
+        if now is not None and now.is_decided and channel.id not in self._not_sent:
             # Sending waits for whatever this account sent earlier, and an approval of nothing is harmless.
-            mined = (await node.send(node.chain.approve(channel.terms.token, 0))).block
-        now = await node.margins.top_up(seat, mined)
+            mined = self._paid_in[channel.id] = (await node.send(node.chain.approve(channel.terms.token, 0))).block
+            self._not_sent.add(channel.id)
+            now = await node.margins.top_up(seat, mined)
         if now is None:
             return
         if not now.is_decided:
@@ -225,6 +230,7 @@ class Watcher:
         except (TransactionReverted, InsufficientFunds):
             self._not_sent.add(channel.id)
             raise
+        self._paid_in[channel.id] = receipt.block
         log.info("topped up by %d in block %d", now.amount, receipt.block)
 
     def _call_for(self, seat: Seat, duty: views.Duty | d.MarginStep) -> Call | None:
