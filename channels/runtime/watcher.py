@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..chain.confirm import ranges
-from ..chain.port import Block, Call, OnChain
+from ..chain.port import Block, Call
 from ..core import events as e, margin_duties as d, views
 from ..core.facts import DepositSeen, RegisteredSeen, SettlementSeen
 from ..core.phases import Phase
@@ -51,7 +51,6 @@ class Watcher:
         """Held while blocks are read: who holds it sees the cursor stand still."""
         self._head: Block | None = None
         self._met: set[ChannelId] = set()
-        self._first_looks: dict[ChannelId, tuple[int, OnChain]] = {}
         self._silence = Silence(node)
         self._sought: dict[ChannelId, State] = {}
         self._busy: set[tuple[bytes, str]] = set()
@@ -112,27 +111,26 @@ class Watcher:
                 if block.time > seat.channel.chain.time:
                     node.act(seat, e.BlockConfirmed(block.time))
                     node.channels[seat.channel.id].touch()
-                await self._meet(seat, head)
                 await self._recall_book(seat)
+        if confirmed == self._cursor:
+            for seat in list(node.seats.values()):
+                await self._meet(seat)
 
-    async def _meet(self, seat: Seat, head: Block) -> None:
+    async def _meet(self, seat: Seat) -> None:
         """Learn once what the chain said of a channel before this node knew of it: the cursor is past those blocks.
 
         A peer may deposit, and even open a dispute with nothing signed, before it proposes the terms: the clock would
-        run out unseen while we trade. What stands in two looks that are `confirmations` blocks apart is confirmed.
+        run out unseen while we trade. The status after the cursor's block, which is confirmed, tells what was said up
+        to it; what is said after it comes with the logs. An endpoint that lags is asked when it has caught up.
         """
         channel, node = seat.channel, self._node
         if channel.id in self._met or channel.phase is Phase.CLOSED:
             return
-        status = await trio.to_thread.run_sync(node.chain.status, channel.id, abandon_on_cancel=True)
-        number, before = self._first_looks.setdefault(channel.id, (head.number, status))
-        if head.number < number + node.config.confirmations or seat.channel.phase is Phase.CLOSED:
-            return
+        status = await trio.to_thread.run_sync(node.chain.status, channel.id, self._cursor, abandon_on_cancel=True)
         self._met.add(channel.id)
         for party in Party:
-            total = min(before.deposits[party], status.deposits[party])
-            node.act(seat, e.DepositConfirmed(DepositSeen(party, total)))
-        if status.deadline and status.deadline == before.deadline and not status.version:
+            node.act(seat, e.DepositConfirmed(DepositSeen(party, status.deposits[party])))
+        if status.deadline and not status.version:
             node.act(seat, e.RegistrationConfirmed(RegisteredSeen(None, status.deadline)))
 
     async def _recall_book(self, seat: Seat) -> None:

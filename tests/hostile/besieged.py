@@ -28,7 +28,7 @@ from tests import peer_process, roles
 class EmptyChain(peer_process.QuietChain):
     """A chain on which nobody has deposited anything: who has money in a channel is told to the node by the test."""
 
-    def status(self, channel: ChannelId) -> OnChain:
+    def status(self, channel: ChannelId, block: int | None = None) -> OnChain:
         return OnChain(ChannelPhase.OPEN, 0, 0, ZERO32, (0, 0), (0, 0))
 
 

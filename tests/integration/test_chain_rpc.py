@@ -243,6 +243,29 @@ def test_a_node_that_says_no(world):
         chain.facts(0, 1)
 
 
+def test_a_node_that_has_forgotten_a_block(world):
+    """Its newest state is there; what it says of an older one is no revert and no answer."""
+    world.deposit()
+    paid, asked = world.local.head().number, list[object]()
+    missing = {"code": -32_000, "message": "missing trie node 0xab (path ) state 0xab is not available"}
+    forgotten: dict[str, object] = {"jsonrpc": "2.0", "id": 0, "error": missing}
+
+    def pruned(method: str, request: dict[str, object]) -> dict[str, object] | None:
+        if method != "eth_call":
+            return None
+        asked.append(request["params"][1])  # type: ignore[index]
+        return None if asked[-1] == "latest" else forgotten
+
+    with serving(world.local) as server:
+        assert remote(server.url, world).status(world.channel, paid).deposits == DEPOSITS
+        assert remote(server.url, world).status(world.channel, paid - 4).deposits != DEPOSITS
+    with twisted(world, pruned) as chain:
+        assert chain.status(world.channel).deposits == DEPOSITS
+        with pytest.raises(RpcRefused, match="missing trie node"):
+            chain.status(world.channel, paid)
+    assert asked == ["latest", hex(paid)]
+
+
 REASON = "0x08c379a0" + encode(("string",), ("adjudicator: closed",)).hex()
 
 
