@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -20,7 +21,7 @@ CURE = 600
 SHORT = Leg.call(ETH, EXPIRY, 2400, quantity=-10)
 """Alice is short ten calls: whole at 2,300, below maintenance at 3,300."""
 HASTY = {"margin_patience": 0.0}
-PATIENT = {"margin_patience": 1e9, "reply_timeout": 0.3}
+PATIENT = {"margin_patience": 1e9}
 QUIET = {"answer": False, "settle": False, "call_margin": False}
 """A side that does nothing on-chain by itself, and agrees to facts."""
 RICH = 9_000 * UNIT
@@ -73,6 +74,11 @@ def report(pair: Pair, agreed: Agreed, price: int, party: int = 0, extra: int = 
     cash = [balance + extra * (i == party) for i, balance in enumerate(agreed.state.balances)]
     now = pair.local.head().time
     return margin(agreed.book, (cash[0], cash[1]), 6, t=now, spots={ETH: price * WAD})[party]
+
+
+def hurried(side: Side) -> None:
+    """From now on, no sooner: an answer that takes longer is none. What came before had time on a busy machine."""
+    side.node.config = replace(side.node.config, reply_timeout=0.3)
 
 
 async def looked() -> None:

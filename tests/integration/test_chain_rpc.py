@@ -191,14 +191,16 @@ FAILING = {
 def test_an_endpoint_that_fails_is_one_typed_error_in_time(world, name):
     behave, detail = FAILING[name]
     with endpoint(behave) as url:
-        chain = Web3Chain.connect(url, world.local.deployment, ACCOUNT, timeout=TIMEOUT)
+        # Who says nothing costs its time; who answers may take its own on a busy machine.
+        timeout = TIMEOUT if "no answer" in detail else 10.0
+        chain = Web3Chain.connect(url, world.local.deployment, ACCOUNT, timeout=timeout)
         started = time.monotonic()
         for ask in (chain.head, lambda: chain.send(chain.approve(world.local.token, 1))):
             with pytest.raises(RpcUnavailable) as failure:
                 ask()
             assert failure.value.endpoint == url
             assert detail in failure.value.detail
-        assert time.monotonic() - started < 2 * (TIMEOUT + 1.5)
+        assert time.monotonic() - started < 2 * (timeout + 10), "it drips for hours"
 
 
 def test_a_closed_port(world):
@@ -212,7 +214,7 @@ def test_a_closed_port(world):
 def test_an_answer_without_end_is_cut_off(world, monkeypatch):
     monkeypatch.setattr("channels.chain.rpc.MAX_ANSWER_BYTES", 10_000)
     with endpoint(replying(http(b" " * 20_000))) as url:
-        chain = Web3Chain.connect(url, world.local.deployment, ACCOUNT, timeout=TIMEOUT)
+        chain = Web3Chain.connect(url, world.local.deployment, ACCOUNT, timeout=10.0)
         with pytest.raises(RpcUnavailable, match="exceeds 10000 bytes"):
             chain.head()
 

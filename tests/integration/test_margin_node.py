@@ -36,6 +36,7 @@ from tests.integration.margin_nodes import (
     cured,
     final,
     heard,
+    hurried,
     looked,
     mined,
     missed,
@@ -86,6 +87,7 @@ async def test_a_peer_that_is_gone_is_called(monkeypatch: pytest.MonkeyPatch) ->
     async with short(alice=QUIET, bob=PATIENT) as pair:
         spot(pair, 3_300)
         await told(pair.bob, n.SpotBreach)
+        hurried(pair.bob)
         await trio.sleep(0.6)
         assert not heard(pair.bob, n.CallingMargin), "it is there, and has all the time of a patient owner"
         monkeypatch.setattr("trio.open_tcp_stream", unreachable)
@@ -100,6 +102,7 @@ async def test_a_peer_that_leaves_a_proposal_without_an_answer_is_called(monkeyp
     async with short(alice=QUIET, bob=PATIENT) as pair:
         await pair.bob.channel.mark()
         monkeypatch.setattr(pair.alice.channel._seat, "receive", lambda message, now: [])
+        hurried(pair.bob)
         with pytest.raises(PeerUnresponsive):
             await pair.bob.channel.mark()
         await trio.sleep(0.1)

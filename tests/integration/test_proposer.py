@@ -175,13 +175,16 @@ async def test_a_mark_follows_the_book_that_it_meets() -> None:
 
 
 async def test_a_peer_that_keeps_the_turn_is_unresponsive() -> None:
-    async with opened_pair(bob_config={"turn_timeout": 0.3, "reply_timeout": 60}) as pair:
+    async with opened_pair(bob_config={"reply_timeout": 60}) as pair:
         await pair.fund(10_000, 10_000)
         await pair.alice.channel.mark()
+        node = pair.bob.node
+        patient, node.config = node.config, replace(node.config, turn_timeout=0.3)
         pair.alice.node.act(pair.alice.node.seats[pair.alice.channel.id], e.TurnNeeded())
         with pytest.raises(PeerUnresponsive) as caught:
             await pair.bob.channel.mark()
         assert caught.value.seconds == 0.3
+        node.config = patient
         pair.alice.node.act(pair.alice.node.seats[pair.alice.channel.id], e.TurnSpared())
         await pair.bob.channel.mark()
 
