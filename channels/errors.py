@@ -423,7 +423,10 @@ class SigningSuspended(RuleViolation):
     known: int
     shown: int
     code: ClassVar[str] = "journal: signing suspended"
-    text: ClassVar[str] = "the journal ends at version {known} and version {shown} was shown: nothing more is signed"
+    text: ClassVar[str] = (
+        "the journal ends at version {known} and version {shown} was shown: nothing more is signed until both owners "
+        "agree to a recovery"
+    )
 
 
 @dataclass(eq=False)

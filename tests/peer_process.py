@@ -60,7 +60,7 @@ class QuietChain:
     def facts(self, first: int, last: int) -> list[Any]:
         return []
 
-    def status(self, channel: ChannelId) -> OnChain:
+    def status(self, channel: ChannelId, block: int | None = None) -> OnChain:
         return OnChain(ChannelPhase.OPEN, 0, 0, ZERO32, (10_000 * roles.UNIT,) * 2, (0, 0))
 
 

@@ -108,8 +108,9 @@ class Web3Chain(CallBuilder, Chain):
             raise RpcUnavailable(self.endpoint, "its logs are not the adjudicator's") from fault
         return [located for located in found if located is not None]
 
-    def status(self, channel: ChannelId) -> OnChain:
-        ((phase, version, deadline, cures, registered, deposits, paid),) = self._view("status", channel)
+    def status(self, channel: ChannelId, block: int | None = None) -> OnChain:
+        answer = self._view("status", channel, block=block)
+        ((phase, version, deadline, cures, registered, deposits, paid),) = answer
         if phase not in list(ChannelPhase):
             raise ContractMismatch(str(self._deployment.adjudicator), f"it answers phase {phase}")
         money = tuple(deposits), tuple(paid)
@@ -235,16 +236,18 @@ class Web3Chain(CallBuilder, Chain):
         decoded = decode_log(log["topics"], bytes(log["data"]), block, int(log["logIndex"]))
         return None if decoded is None else Located(block, *decoded)
 
-    def _view(self, name: str, *args: object) -> tuple[Any, ...]:
-        return self._read("Adjudicator", self._deployment.adjudicator, name, *args)
+    def _view(self, name: str, *args: object, block: int | None = None) -> tuple[Any, ...]:
+        return self._read("Adjudicator", self._deployment.adjudicator, name, *args, block=block)
 
     def _token(self, token: Address, name: str, *args: object) -> Any:
         return self._read("TestToken", token, name, *args)[0]
 
-    def _read(self, contract: str, address: Address, name: str, *args: object) -> tuple[Any, ...]:
+    def _read(
+        self, contract: str, address: Address, name: str, *args: object, block: int | None = None
+    ) -> tuple[Any, ...]:
         data = HexBytes(abi_of(contract).call_data(name, *args))
         message: TxParams = {"from": checksummed(self.account), "to": checksummed(address), "data": data}
-        answer = self._rpc.ask(lambda w: bytes(w.eth.call(message)), name)
+        answer = self._rpc.ask(lambda w: bytes(w.eth.call(message, "latest" if block is None else block)), name)
         try:
             return abi_of(contract).result(name, answer)
         except (DecodingError, ValueError, OverflowError):

@@ -110,6 +110,8 @@ class ClockedProvider(EthereumTesterProvider):
             return {"jsonrpc": "2.0", "id": 1, "result": self._estimate(params[0])}
         elif method == "eth_call" and params[1] == "latest":
             return self._try(params[0])
+        elif method == "eth_call" and isinstance(params[1], int):
+            return self._try(params[0], params[1])
         elif method == "eth_getLogs" and (query := _simple_query(params[0])) is not None:
             return {"jsonrpc": "2.0", "id": 1, "result": self._logs(*query)}
         return super().make_request(method, params)
@@ -152,10 +154,19 @@ class ClockedProvider(EthereumTesterProvider):
             ]
         return found
 
-    def _try(self, message: Any) -> RPCResponse:
-        """Run a call in a block of the virtual time whose gas is free, as nodes do: a caller needs no money to ask."""
+    def _try(self, message: Any, number: int | None = None) -> RPCResponse:
+        """Run a call in a block of the virtual time whose gas is free, as nodes do: a caller needs no money to ask.
+
+        With a number, after that block, in its own second: every block's state is kept.
+        """
         pending = self._chain.header
-        self._chain.header = pending.copy(timestamp=self._time, base_fee_per_gas=0)
+        if number is not None and number >= pending.block_number:
+            raise BlockNotFound(f"No block found for block number: {number}")
+        if number is None:
+            self._chain.header = pending.copy(timestamp=self._time, base_fee_per_gas=0)
+        else:
+            mined = self._chain.get_canonical_block_header_by_number(number)
+            self._chain.header = mined.copy(base_fee_per_gas=0, gas_used=0)
         try:
             free = {**message, "max_fee_per_gas": 0, "max_priority_fee_per_gas": 0}
             return super().make_request(RPCEndpoint("eth_call"), [free, "pending"])

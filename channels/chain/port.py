@@ -45,7 +45,7 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class OnChain:
-    """A channel as the adjudicator knows it at the newest block; all zero for one it never heard of.
+    """A channel as the adjudicator knows it after one block; all zero for one it never heard of.
 
     `deadline` is the dispute's, unix seconds, 0 outside one; `registered` the struct hash of the registered state, zero
     for none; `deposits` and `paid` cumulative token units per party; `cure_deadlines` those of the margin calls that
@@ -199,7 +199,12 @@ class Chain(ChainCalls, Protocol):
     def facts(self, from_block: int, to_block: int) -> list[Located]:
         """Return what the adjudicator's logs say in these blocks, both included, in the order they were written."""
 
-    def status(self, channel: ChannelId) -> OnChain: ...
+    def status(self, channel: ChannelId, block: int | None = None) -> OnChain:
+        """Return a channel as it is after a block; None: the newest.
+
+        Any full node keeps the state of the last 128 blocks; an older one takes an archive node, and elsewhere raises
+        RpcUnavailable, as a block that is not there yet does. ContractMismatch before the adjudicator was deployed.
+        """
 
     def effective_settlement(self, terms: Terms, underlying: str, expiry: int) -> int:
         """Return what the expiry settled at, WAD: pinned, else the price source's; 0 while there is none."""

@@ -69,12 +69,12 @@ def registration_confirmed(channel: Channel, event: e.RegistrationConfirmed) -> 
         return Step(channel)
     outcome = Outcome(channel)
     unknown = fact.state is not None and all(state != fact.state for state, _ in channel.known())
+    lost = unknown and fact.version > channel.version
+    if lost and fact.version >= channel.leap:
+        freeze(outcome, fact.version)
     outcome.persist(r.ChainSaid(fact))
-    if unknown and fact.version > channel.version:
-        if fact.version >= channel.leap:
-            freeze(outcome, fact.version)
-        else:
-            outcome.notify(n.LostStateShown(fact.version))
+    if lost and fact.version < channel.leap:
+        outcome.notify(n.LostStateShown(fact.version))
     if fact.deadline:
         outcome.notify(n.Challenged(fact.version, outcome.channel.agreed_version, fact.deadline))
         if outcome.channel.phase is Phase.SETTLING and channel.phase is not Phase.SETTLING:

@@ -275,11 +275,13 @@ class ChannelClosed:
 class DataLoss:
     """Peer or chain show `theirs` with our signature, our journal ends at `ours`: nothing more is signed.
 
-    `LiveChannel.recover` asks the peer's owner to go on all the same; a dispute needs nobody.
+    `LiveChannel.recover` asks the peer's owner to go on all the same; a dispute needs nobody. `dropped` are versions
+    whose answer is not waited for any more: they stay half-signed.
     """
 
     ours: int
     theirs: int
+    dropped: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,11 +102,16 @@ def take_turn(outcome: Outcome, turn: int) -> None:
 
 
 def freeze(outcome: Outcome, theirs: int) -> None:
-    """Somebody shows our signature over a state that our journal does not know: this journal is an old copy."""
-    if outcome.channel.frozen < theirs:
-        ours = outcome.channel.version
+    """Somebody shows our signature over a state that our journal does not know: this journal is an old copy.
+
+    Before the state itself is journalled: what it supersedes is then still known to wait, and its waiters are told.
+    """
+    channel = outcome.channel
+    if channel.frozen < theirs:
+        if channel.in_flight:
+            outcome.persist(r.ProposalsKilled(channel.in_flight[0]))
         outcome.persist(r.SigningFrozen(theirs))
-        outcome.notify(n.DataLoss(ours, theirs))
+        outcome.notify(n.DataLoss(channel.version, theirs, channel.in_flight))
 
 
 def note_version(channel: Channel, version: int) -> Channel:

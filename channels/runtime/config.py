@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..chain.source import SourceSetup
 from ..core.channel import MarkPolicy
 from ..core.limits import NO_LIMITS, Limits
-from ..errors import TermsRefused
+from ..errors import InvalidValue, TermsRefused
 from ..model import ZERO_ADDRESS, Address, Deployment, Terms
 from ..risk import DEFAULT_POLICY, EXACT, MarginEngine, MarginPolicy
 from ..wire.messages import WINDOW
@@ -41,7 +41,11 @@ class NodeConfig:
     min_cure: int = 1_800
     """The same for margin calls, in terms with a risk engine: a stale state must then be answered within a cure."""
     confirmations: int = 0
-    """How many blocks must stand on top of one before its facts count."""
+    """How many blocks must stand on top of one before its facts count: more than the chain ever takes back.
+
+    What stood before a channel was opened is asked at a confirmed block, whose state a full node keeps for 128 blocks:
+    from about 120 confirmations on this takes an archive node; without one such a channel's deposits never count.
+    """
     poll: float = 1.0
     reply_timeout: float = 30.0
     limits: Limits = NO_LIMITS
@@ -81,6 +85,10 @@ class NodeConfig:
     """Token units that the node may deposit by itself to cure margin calls, over the whole life of each channel."""
     top_up_cushion: int = 10**16
     """What such a deposit adds to what is lacking, a WAD share of the initial margin: spots move until it is mined."""
+
+    def __post_init__(self) -> None:
+        if self.confirmations < 0:
+            raise InvalidValue("confirmations", self.confirmations, "a block that is not there yet confirms nothing")
 
     def policy_of(self, terms: Terms) -> MarginPolicy:
         """Return the margin policy that the terms name by hash; TermsRefused if it is not one of ours."""

@@ -236,7 +236,8 @@ class LiveChannel:
         confirmation lists that too, and newer marks have taken the place of older ones. Marks made for another book
         than the operations meet are taken anew from the node's market. Raises the rule it breaks (MarginShortfall names
         what is lacking) before anything is signed, MarginCallStands, ProposalRejected with the peer's reason, or
-        PeerUnresponsive: then the proposal stays half-signed and the peer may still complete it.
+        PeerUnresponsive: then the proposal stays half-signed and the peer may still complete it. So does one in flight
+        when it comes out that our journal lost data: SigningSuspended, and `recover` is the way on.
         """
         return await self._agree(lambda: operations)
 

@@ -398,10 +398,11 @@ async def open_node(
     the shipped one, and that of the config's engines and price sources. Raises StoreError, ChainError, KeyUnusable.
     """
     await trio.to_thread.run_sync(chain.verify_code, chain.deployment.adjudicator, "Adjudicator")
+    config = config or NodeConfig()
     cursor = await trio.to_thread.run_sync(store.cursor, chain.deployment)
     if not cursor and not store.channels():
-        # A channel's id is drawn fresh, so nothing about ours can be older than now.
-        cursor = (await trio.to_thread.run_sync(chain.head)).number
+        # A channel's id is drawn fresh, so nothing about ours is older than what is not confirmed yet.
+        cursor = max(0, (await trio.to_thread.run_sync(chain.head)).number - config.confirmations)
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
@@ -411,7 +412,7 @@ async def open_node(
                 chain=chain,
                 market=market,
                 deal=deal or FairDeal(),
-                config=config or NodeConfig(),
+                config=config,
                 clock=clock,
                 random=random,
                 nursery=nursery,

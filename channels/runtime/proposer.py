@@ -18,6 +18,7 @@ import trio
 
 from ..core import events as e, notices as n, rules, views
 from ..core.channel import Channel
+from ..core.outcome import check_may_sign
 from ..errors import (
     BaseRefused,
     ChannelError,
@@ -28,6 +29,7 @@ from ..errors import (
     PeerUnresponsive,
     ProposalRejected,
     RuleViolation,
+    SigningSuspended,
 )
 from ..model import EXCLUSIVE, NO_MARKS, Acknowledge, Close, CloseOut, Leg, Mark, Marks, Operation, Reopen, Trade, net
 from ..session import Seat
@@ -42,6 +44,9 @@ MAX_ANSWERS = 1_024
 """Answers kept until whoever proposed has read them."""
 MAX_TRIES = 4
 """How often a request is proposed at most, where others' refusals stand in its way."""
+
+Answer = n.Updated | n.PeerRefused | n.DataLoss
+"""What ends the wait for a proposal; with DataLoss there is no answer, and there will be none."""
 
 
 @dataclass(eq=False)
@@ -79,11 +84,11 @@ class Posted:
     version: int
     _live: LiveChannel
     _timeout: float
-    _answer: n.Updated | n.PeerRefused | None = None
+    _answer: Answer | None = None
     _heard: trio.Event = field(default_factory=trio.Event)
 
-    def hear(self, answer: n.Updated | n.PeerRefused) -> None:
-        """Take the peer's answer."""
+    def hear(self, answer: Answer) -> None:
+        """Take the peer's answer, or that none will come."""
         self._answer = answer
         self._heard.set()
 
@@ -91,12 +96,15 @@ class Posted:
         """Return what both sides agreed that holds these facts: this version, or a later one that stands on it.
 
         Raises ProposalRejected; the code `proposal: base refused` where another fact before it was refused and this one
-        with it. Raises PeerUnresponsive where no answer came within the reply timeout from now.
+        with it. Raises PeerUnresponsive where no answer came within the reply timeout from now, and SigningSuspended
+        where none will: our journal lost data.
         """
         with trio.move_on_after(self._timeout):
             await self._heard.wait()
         if isinstance(self._answer, n.PeerRefused):
             raise ProposalRejected(self.version, self._answer.code, self._answer.reason)
+        if isinstance(self._answer, n.DataLoss):
+            raise SigningSuspended(self._answer.ours, self._answer.theirs)
         if self._answer is None:
             state = self._live.state
             raise PeerUnresponsive(str(state.terms.signers[state.me.other]), self._timeout)
@@ -138,7 +146,7 @@ class Proposer:
     seat: Seat
     live: LiveChannel
     _queue: list[Request] = field(default_factory=list)
-    _answers: dict[int, n.Updated | n.PeerRefused] = field(default_factory=dict)
+    _answers: dict[int, Answer] = field(default_factory=dict)
     _posted: WeakValueDictionary[int, Posted] = field(default_factory=WeakValueDictionary)
     """Facts posted and not answered yet; one whose owner has let go of it hears nothing."""
     _numbers: count[int] = field(default_factory=count)
@@ -200,10 +208,15 @@ class Proposer:
         return request.version
 
     def hear(self, notice: n.Notice) -> None:
-        """Take the peer's answers from what the owner is told."""
-        if not isinstance(notice, n.Updated | n.PeerRefused):
-            return
-        for version in notice.versions if isinstance(notice, n.Updated) else (notice.version,):
+        """Take the peer's answers, and that there will be none, from what the owner is told."""
+        match notice:
+            case n.Updated(versions=versions) | n.DataLoss(dropped=versions):
+                pass
+            case n.PeerRefused(version):
+                versions = (version,)
+            case _:
+                return
+        for version in versions:
             self._answers[version] = notice
             if (posted := self._posted.pop(version, None)) is not None:
                 posted.hear(notice)
@@ -237,9 +250,12 @@ class Proposer:
     async def _next_proposal(self) -> None:
         if not self._channel.turn_needed:
             self.node.act(self.seat, e.TurnNeeded())
-        await self._patiently(self._may_propose, self.node.config.turn_timeout)
+        await self._patiently(lambda: self._may_propose() or self._channel.is_frozen, self.node.config.turn_timeout)
         if not self._queue:
             return
+        if self._channel.is_frozen:
+            # The turn will not come: not before the owners' recovery, which waits for no request.
+            check_may_sign(self._channel)
         operations = self._queue[0].operations
         if any(isinstance(op, EXCLUSIVE) for op in operations):
             # An option stands on what is agreed: what it is worth should not hang on another answer.
@@ -357,6 +373,9 @@ class Proposer:
     async def _answer_to(self, version: int) -> n.Updated | n.PeerRefused:
         with trio.move_on_after(self.node.config.reply_timeout):
             await self._until(lambda: version in self._answers)
-            return self._answers[version]
+            answer = self._answers[version]
+            if isinstance(answer, n.DataLoss):
+                raise SigningSuspended(answer.ours, answer.theirs)
+            return answer
         peer = self._channel.terms.signers[self._channel.me.other]
         raise PeerUnresponsive(str(peer), self.node.config.reply_timeout)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..chain.confirm import ranges
-from ..chain.port import Block, Call, OnChain
+from ..chain.port import Block, Call
 from ..core import events as e, margin_duties as d, views
 from ..core.facts import DepositSeen, RegisteredSeen, SettlementSeen
 from ..core.phases import Phase
@@ -51,14 +51,16 @@ class Watcher:
         """Held while blocks are read: who holds it sees the cursor stand still."""
         self._head: Block | None = None
         self._met: set[ChannelId] = set()
-        self._first_looks: dict[ChannelId, tuple[int, OnChain]] = {}
         self._silence = Silence(node)
         self._sought: dict[ChannelId, State] = {}
         self._busy: set[tuple[bytes, str]] = set()
         self._refused: dict[tuple[bytes, str], tuple[d.MarginDuty, Block | None]] = {}
         """The last step about margin that the contract refused, and at which block."""
         self._not_sent: set[ChannelId] = set()
-        """Channels whose decided top-up is known not to be on its way: it was refused before it left."""
+        """Channels whose decided top-up, where a look still lacks it, is known not to be on its way: it was refused
+        before it left, or all that our account had sent is mined."""
+        self._paid_in: dict[ChannelId, int] = {}
+        """The block of the last transaction for a top-up: an older look, by an endpoint that lags, says nothing."""
         self._covered: dict[ChannelId, tuple[object, ...]] = {}
         """What was judged where no collateral was due: a margin for every channel at every poll is too much."""
         self._asked: dict[ChannelId, tuple[tuple[Operation, ...], float, float]] = {}
@@ -109,27 +111,26 @@ class Watcher:
                 if block.time > seat.channel.chain.time:
                     node.act(seat, e.BlockConfirmed(block.time))
                     node.channels[seat.channel.id].touch()
-                await self._meet(seat, head)
                 await self._recall_book(seat)
+        if confirmed == self._cursor:
+            for seat in list(node.seats.values()):
+                await self._meet(seat)
 
-    async def _meet(self, seat: Seat, head: Block) -> None:
+    async def _meet(self, seat: Seat) -> None:
         """Learn once what the chain said of a channel before this node knew of it: the cursor is past those blocks.
 
         A peer may deposit, and even open a dispute with nothing signed, before it proposes the terms: the clock would
-        run out unseen while we trade. What stands in two looks that are `confirmations` blocks apart is confirmed.
+        run out unseen while we trade. The status after the cursor's block, which is confirmed, tells what was said up
+        to it; what is said after it comes with the logs. An endpoint that lags is asked when it has caught up.
         """
         channel, node = seat.channel, self._node
         if channel.id in self._met or channel.phase is Phase.CLOSED:
             return
-        status = await trio.to_thread.run_sync(node.chain.status, channel.id, abandon_on_cancel=True)
-        number, before = self._first_looks.setdefault(channel.id, (head.number, status))
-        if head.number < number + node.config.confirmations or seat.channel.phase is Phase.CLOSED:
-            return
+        status = await trio.to_thread.run_sync(node.chain.status, channel.id, self._cursor, abandon_on_cancel=True)
         self._met.add(channel.id)
         for party in Party:
-            total = min(before.deposits[party], status.deposits[party])
-            node.act(seat, e.DepositConfirmed(DepositSeen(party, total)))
-        if status.deadline and status.deadline == before.deadline and not status.version:
+            node.act(seat, e.DepositConfirmed(DepositSeen(party, status.deposits[party])))
+        if status.deadline and not status.version:
             node.act(seat, e.RegistrationConfirmed(RegisteredSeen(None, status.deadline)))
 
     async def _recall_book(self, seat: Seat) -> None:
@@ -209,11 +210,13 @@ class Watcher:
 
     async def _top_up(self, seat: Seat, duty: d.TopUp) -> None:
         """Deposit once: what was journalled before and is not there may be on its way, from before a crash."""
-        node, channel, mined = self._node, seat.channel, 0
-        if duty.is_decided and channel.id not in self._not_sent:
+        node, channel = self._node, seat.channel
+        now = await node.margins.top_up(seat, self._paid_in.get(channel.id, 0))
+        if now is not None and now.is_decided and channel.id not in self._not_sent:
             # Sending waits for whatever this account sent earlier, and an approval of nothing is harmless.
-            mined = (await node.send(node.chain.approve(channel.terms.token, 0))).block
-        now = await node.margins.top_up(seat, mined)
+            mined = self._paid_in[channel.id] = (await node.send(node.chain.approve(channel.terms.token, 0))).block
+            self._not_sent.add(channel.id)
+            now = await node.margins.top_up(seat, mined)
         if now is None:
             return
         if not now.is_decided:
@@ -225,6 +228,7 @@ class Watcher:
         except (TransactionReverted, InsufficientFunds):
             self._not_sent.add(channel.id)
             raise
+        self._paid_in[channel.id] = receipt.block
         log.info("topped up by %d in block %d", now.amount, receipt.block)
 
     def _call_for(self, seat: Seat, duty: views.Duty | d.MarginStep) -> Call | None:

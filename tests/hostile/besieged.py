@@ -28,7 +28,7 @@ from tests import peer_process, roles
 class EmptyChain(peer_process.QuietChain):
     """A chain on which nobody has deposited anything: who has money in a channel is told to the node by the test."""
 
-    def status(self, channel: ChannelId) -> OnChain:
+    def status(self, channel: ChannelId, block: int | None = None) -> OnChain:
         return OnChain(ChannelPhase.OPEN, 0, 0, ZERO32, (0, 0), (0, 0))
 
 
@@ -46,7 +46,7 @@ def terms_with(one: Address, other: Address, salt: bytes = b"besieged") -> Terms
 @asynccontextmanager
 async def node_of(role: roles.Role, store: Store | None = None, **config: Any) -> AsyncIterator[Node]:
     """A node on a chain where nothing happens."""
-    settings = {"reply_timeout": 5.0, "poll": 0.2} | config
+    settings = {"reply_timeout": 10.0, "poll": 0.2} | config
     chain: Any = EmptyChain()
     async with open_node(
         role.signer,

@@ -261,6 +261,15 @@ def forked() -> Joined:
     return world
 
 
+def forked_before() -> Joined:
+    """An older release found a loss of data and went on waiting: what it has in flight is so in its journal."""
+    world = flying()
+    world.bob.store.append(world.id, [r.SigningFrozen(world.bob.channel.agreed_version)])
+    world.restart(world.bob)
+    world.reconnect()
+    return world
+
+
 def asked(build: Callable[[], Joined] = lost) -> Joined:
     """Bob's owner wants to go on."""
     world = build()
@@ -403,11 +412,14 @@ STAGES: dict[str, Stage] = {
     "open, we recovered, ours": Stage(lambda: recovered(1), Phase.OPEN, ours=True, agreed=5, leap=5 + SKIP),
     "open, the peer asks to recover": Stage(entreated, Phase.OPEN, heard=True),
     "open, the peer recovered": Stage(granted, Phase.OPEN, heard=True, granted=True, leap=1 + SKIP),
+    "open, lost data with a proposal out": Stage(
+        forked, Phase.OPEN, ours=True, signed=2, outstanding=(2,), barred=True, frozen=True
+    ),
     "proposed, lost data": Stage(
-        forked, Phase.PROPOSED, ours=True, signed=2, flight=(2,), outstanding=(2,), barred=True, frozen=True
+        forked_before, Phase.PROPOSED, ours=True, signed=2, flight=(2,), outstanding=(2,), barred=True, frozen=True
     ),
     "proposed, we ask to recover": Stage(
-        lambda: asked(forked),
+        lambda: asked(forked_before),
         Phase.PROPOSED,
         ours=True,
         signed=2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from channels.chain import Call, ChannelPhase, OnChain
-from channels.errors import ContractMismatch, InsufficientFunds, TransactionReverted
+from channels.errors import ContractMismatch, InsufficientFunds, RpcRefused, TransactionReverted
 from channels.model import EMPTY_BOOK, ZERO32, Address, Intent, Party
 from channels.seal import state_digest, state_struct_hash
 from channels.units import WAD
@@ -54,6 +54,29 @@ def test_a_dispute_from_deposit_to_payout(world):
     assert world.local.gas["settle"] == (receipt.gas_used,)
     closed = chain.status(world.channel)
     assert (closed.phase, closed.version, closed.pot) == (ChannelPhase.CLOSED, 3, 0)
+
+
+def test_the_status_after_a_block_of_the_past(world):
+    """As it was then, in that block's own second, for whoever asks: also one who could not pay for gas."""
+    world.deposit()
+    paid = world.local.head().number
+    world.bob.send(world.bob.challenge(world.terms, world.agreed(2)))
+    disputed = world.bob.status(world.channel)
+    world.local.set_time(disputed.deadline)
+    world.local.mine(3)
+    poor = world.local.client(mallory.signer, ether=0)
+    assert poor.native_balance(poor.account) == 0
+    first, second = DEPOSITS
+    before = [poor.status(world.channel, number).deposits for number in range(paid - 4, paid + 1)]
+    assert before == [(0, 0), (0, 0), (first, 0), (first, 0), (first, second)]
+    assert poor.status(world.channel, paid + 1) == disputed
+    assert poor.status(world.channel, paid + 2).phase is ChannelPhase.SETTLING
+    assert poor.status(world.channel, world.local.head().number) == poor.status(world.channel)
+    with pytest.raises(RpcRefused, match="No block found"):
+        poor.status(world.channel, world.local.head().number + 1)
+    with pytest.raises(ContractMismatch, match="there is no code"):
+        poor.status(world.channel, 0)
+    world.bob.send(world.bob.approve(world.terms.token, 1))
 
 
 def test_nothing_signed_gives_each_its_deposit_back(world):

@@ -191,14 +191,16 @@ FAILING = {
 def test_an_endpoint_that_fails_is_one_typed_error_in_time(world, name):
     behave, detail = FAILING[name]
     with endpoint(behave) as url:
-        chain = Web3Chain.connect(url, world.local.deployment, ACCOUNT, timeout=TIMEOUT)
+        # Who says nothing costs its time; who answers may take its own on a busy machine.
+        timeout = TIMEOUT if "no answer" in detail else 10.0
+        chain = Web3Chain.connect(url, world.local.deployment, ACCOUNT, timeout=timeout)
         started = time.monotonic()
         for ask in (chain.head, lambda: chain.send(chain.approve(world.local.token, 1))):
             with pytest.raises(RpcUnavailable) as failure:
                 ask()
             assert failure.value.endpoint == url
             assert detail in failure.value.detail
-        assert time.monotonic() - started < 2 * (TIMEOUT + 1.5)
+        assert time.monotonic() - started < 2 * (timeout + 10), "it drips for hours"
 
 
 def test_a_closed_port(world):
@@ -212,7 +214,7 @@ def test_a_closed_port(world):
 def test_an_answer_without_end_is_cut_off(world, monkeypatch):
     monkeypatch.setattr("channels.chain.rpc.MAX_ANSWER_BYTES", 10_000)
     with endpoint(replying(http(b" " * 20_000))) as url:
-        chain = Web3Chain.connect(url, world.local.deployment, ACCOUNT, timeout=TIMEOUT)
+        chain = Web3Chain.connect(url, world.local.deployment, ACCOUNT, timeout=10.0)
         with pytest.raises(RpcUnavailable, match="exceeds 10000 bytes"):
             chain.head()
 
@@ -241,6 +243,29 @@ def test_a_node_that_says_no(world):
     no = only("eth_getLogs", error("query returned more than 10000 results"))
     with twisted(world, no) as chain, pytest.raises(RpcRefused, match="refuses: query returned more than 10000"):
         chain.facts(0, 1)
+
+
+def test_a_node_that_has_forgotten_a_block(world):
+    """Its newest state is there; what it says of an older one is no revert and no answer."""
+    world.deposit()
+    paid, asked = world.local.head().number, list[object]()
+    missing = {"code": -32_000, "message": "missing trie node 0xab (path ) state 0xab is not available"}
+    forgotten: dict[str, object] = {"jsonrpc": "2.0", "id": 0, "error": missing}
+
+    def pruned(method: str, request: dict[str, object]) -> dict[str, object] | None:
+        if method != "eth_call":
+            return None
+        asked.append(request["params"][1])  # type: ignore[index]
+        return None if asked[-1] == "latest" else forgotten
+
+    with serving(world.local) as server:
+        assert remote(server.url, world).status(world.channel, paid).deposits == DEPOSITS
+        assert remote(server.url, world).status(world.channel, paid - 4).deposits != DEPOSITS
+    with twisted(world, pruned) as chain:
+        assert chain.status(world.channel).deposits == DEPOSITS
+        with pytest.raises(RpcRefused, match="missing trie node"):
+            chain.status(world.channel, paid)
+    assert asked == ["latest", hex(paid)]
 
 
 REASON = "0x08c379a0" + encode(("string",), ("adjudicator: closed",)).hex()

@@ -65,7 +65,7 @@ class QuietChain(CallBuilder):
     def head(self) -> Block:
         return Block(10, self._now)
 
-    def status(self, channel: ChannelId) -> OnChain:
+    def status(self, channel: ChannelId, block: int | None = None) -> OnChain:
         return self._status
 
     def facts(self, first: int, last: int) -> list[Located]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,123 +11,43 @@ from typing import Any
 import pytest
 import trio
 
-from channels.chain.port import Call, Receipt
+from channels.chain.port import Block, Call, Receipt
 from channels.core import notices as n, records as r
 from channels.core.margin_calls import NO_CALL
+from channels.core.margin_duties import TopUp
 from channels.core.phases import Phase
 from channels.errors import MarginCallStands, NotPermitted, PeerUnresponsive, ProposalRejected, TransactionReverted
-from channels.model import Agreed, Leg, Mark, Party
-from channels.risk import MarginReport, close_out, close_out_payouts, margin
+from channels.model import Leg, Mark, Party
+from channels.risk import close_out, margin
 from channels.runtime.node import Node, open_node
 from channels.session import no_market
 from channels.store import MemoryStore
 from channels.units import WAD
 from tests import roles
-from tests.pair import Pair, Side, config_for, opened_pair
+from tests.integration.margin_nodes import (
+    CURE,
+    HASTY,
+    PATIENT,
+    QUIET,
+    RICH,
+    SHORT,
+    called,
+    closed_out,
+    cured,
+    final,
+    heard,
+    hurried,
+    looked,
+    mined,
+    missed,
+    report,
+    sent,
+    short,
+    spot,
+    told,
+)
+from tests.pair import PATIENCE, Pair, Side, config_for
 from tests.roles import ETH, EXPIRY, LATER, UNIT
-
-CURE = 600
-SHORT = Leg.call(ETH, EXPIRY, 2400, quantity=-10)
-"""Alice is short ten calls: whole at 2,300, below maintenance at 3,300."""
-HASTY = {"margin_patience": 0.0}
-PATIENT = {"margin_patience": 1e9, "reply_timeout": 0.3}
-QUIET = {"answer": False, "settle": False, "call_margin": False}
-"""A side that does nothing on-chain by itself, and agrees to facts."""
-RICH = 9_000 * UNIT
-
-
-@asynccontextmanager
-async def short(
-    alice: dict[str, Any] | None = None,
-    bob: dict[str, Any] | None = None,
-    stores: tuple[MemoryStore, MemoryStore] | None = None,
-    legs: tuple[Leg, ...] = (SHORT,),
-    funds: tuple[int, int] = (10_000, 10_000),
-    premium: int = -400,
-) -> AsyncIterator[Pair]:
-    """Alice and Bob with an engine in their terms, their legs agreed, and a fresh spot of 2,300."""
-    terms = {"spot_max_age": 3_600}
-    async with opened_pair(margined=True, stores=stores, alice_config=alice, bob_config=bob, terms=terms) as pair:
-        await pair.fund(*funds)
-        spot(pair, 2_300)
-        await pair.alice.channel.propose(pair.alice.channel.trade(legs, premium=premium))
-        await pair.until(pair.agree)
-        yield pair
-
-
-def spot(pair: Pair, price: int) -> None:
-    """The publishers report a spot, and nobody has marked to it yet."""
-    pair.local.publish_spot(ETH, price * WAD)
-
-
-def heard(side: Side, kind: type) -> list[Any]:
-    return [notice for notice in side.channel._unread if isinstance(notice, kind)]
-
-
-async def told(side: Side, kind: type, count: int = 1) -> Any:
-    """The last of `count` notices of a kind, once it is there."""
-    with trio.fail_after(20):
-        while len(heard(side, kind)) < count:
-            await trio.sleep(0.01)
-    return heard(side, kind)[-1]
-
-
-def final(pair: Pair) -> Agreed:
-    agreed = pair.bob.channel.state.agreed
-    assert agreed is not None
-    return agreed
-
-
-def report(pair: Pair, agreed: Agreed, price: int, party: int = 0, extra: int = 0) -> MarginReport:
-    """A party's margin by the library at the newest block and a spot, with `extra` deposited."""
-    cash = [balance + extra * (i == party) for i, balance in enumerate(agreed.state.balances)]
-    now = pair.local.head().time
-    return margin(agreed.book, (cash[0], cash[1]), 6, t=now, spots={ETH: price * WAD})[party]
-
-
-async def looked() -> None:
-    """Let the watchers look a few times."""
-    await trio.sleep(0.2)
-
-
-async def called(pair: Pair) -> int:
-    """Wait until both know of a call on Alice; return its cure deadline."""
-    await pair.until(lambda: all(side.channel.state.chain.calls[0].is_armed for side in pair.sides))
-    return pair.bob.channel.state.chain.calls[0].deadline
-
-
-async def missed(pair: Pair, price: int = 3_350) -> None:
-    """The cure deadline passes, and the publishers report a spot."""
-    deadline = await called(pair)
-    pair.local.set_time(max(deadline, pair.local.now))
-    spot(pair, price)
-
-
-async def cured(pair: Pair) -> None:
-    await pair.until(lambda: all(side.channel.state.chain.calls[0] == NO_CALL for side in pair.sides))
-
-
-def sent(pair: Pair, entry_point: str) -> int:
-    """How many transactions of an entry point were mined."""
-    return len(pair.local.gas.get(entry_point, ()))
-
-
-async def mined(pair: Pair, **counts: int) -> None:
-    """Wait until just so many transactions were mined: a node may see a log before the sender has its receipt."""
-    await pair.until(lambda: {name: sent(pair, name) for name in counts} == counts)
-
-
-async def closed_out(pair: Pair, agreed: Agreed, price: int, payer: int | None) -> tuple[int, int]:
-    """Wait for the liquidation, and hold it against the library's close-out at the block's time; return the payouts."""
-    with trio.fail_after(20):
-        payouts = await pair.bob.channel.wait_until_closed()
-    seen = pair.bob.channel.state.chain.liquidated
-    assert seen is not None
-    values, charges = close_out(agreed.book, 6, t=pair.bob.chain.block(seen.block).time, spots={ETH: price * WAD})
-    assert payouts == close_out_payouts(agreed.state.balances, values, charges, payer)
-    assert (seen.value0, seen.charge) == (values[0], charges[seen.party] if payer is not None else 0)
-    return payouts
-
 
 # Calling
 
@@ -166,6 +87,7 @@ async def test_a_peer_that_is_gone_is_called(monkeypatch: pytest.MonkeyPatch) ->
     async with short(alice=QUIET, bob=PATIENT) as pair:
         spot(pair, 3_300)
         await told(pair.bob, n.SpotBreach)
+        hurried(pair.bob)
         await trio.sleep(0.6)
         assert not heard(pair.bob, n.CallingMargin), "it is there, and has all the time of a patient owner"
         monkeypatch.setattr("trio.open_tcp_stream", unreachable)
@@ -180,6 +102,7 @@ async def test_a_peer_that_leaves_a_proposal_without_an_answer_is_called(monkeyp
     async with short(alice=QUIET, bob=PATIENT) as pair:
         await pair.bob.channel.mark()
         monkeypatch.setattr(pair.alice.channel._seat, "receive", lambda message, now: [])
+        hurried(pair.bob)
         with pytest.raises(PeerUnresponsive):
             await pair.bob.channel.mark()
         await trio.sleep(0.1)
@@ -239,10 +162,10 @@ async def test_a_called_node_shows_a_newer_state_and_nothing_else_is_signed_for_
 
 
 async def test_a_called_node_tops_up_once_within_its_limit_and_cures() -> None:
-    """Two confirmations are wanted: what is mined and not confirmed is not sent again."""
+    """More confirmations are wanted than there are blocks: what is mined and not confirmed is not sent again."""
     async with short(alice={"top_up_limit": RICH}, bob=HASTY) as pair:
-        agreed, node = final(pair), pair.alice.node
-        node.config = replace(node.config, confirmations=2)
+        agreed, node, depth = final(pair), pair.alice.node, 16
+        node.config = replace(node.config, confirmations=depth)
         spot(pair, 3_300)
         paid = await told(pair.alice, n.ToppingUp)
         await mined(pair, cure=1)
@@ -250,19 +173,18 @@ async def test_a_called_node_tops_up_once_within_its_limit_and_cures() -> None:
         wanted = found.initial_margin - found.equity + found.initial_margin // 100
         assert abs(paid.amount - wanted) < UNIT, "theta of a few seconds"
         await looked()
-        await mined(pair, margin_call=1, deposit=3, cure=1)
+        await mined(pair, margin_call=1, approve=3, deposit=3, cure=1)
         assert pair.alice.channel.state.chain.deposits[0] == 10_000 * UNIT, "not confirmed yet"
         status = pair.alice.chain.status(pair.alice.channel.id)
         assert status.deposits == (10_000 * UNIT + paid.amount, 10_000 * UNIT)
         assert status.cure_deadlines == (0, 0)
 
-        pair.local.mine(2)
+        pair.local.mine(depth)
         await cured(pair)
         await pair.until(lambda: final(pair).state.deposits == status.deposits)
 
         # The limit is for the life of the channel: what is left of it does not do for a second call.
         spot(pair, 3_900)
-        pair.local.mine(2)
         needed = await told(pair.alice, n.TopUpNeeded)
         found = report(pair, final(pair), 3_900)
         assert found.initial_margin - found.equity > RICH - paid.amount
@@ -270,6 +192,38 @@ async def test_a_called_node_tops_up_once_within_its_limit_and_cures() -> None:
         await looked()
         assert sent(pair, "deposit") == 3
         assert needed.deadline == pair.alice.chain.status(pair.alice.channel.id).cure_deadlines[0]
+
+
+async def test_a_top_up_that_is_mined_costs_nothing_more_while_the_endpoint_lags(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last look still asks for a deposit that is mined since: a new look tells, before another transaction."""
+    async with short(alice={"top_up_limit": RICH}, bob=HASTY) as pair:
+        node, chain = pair.alice.node, pair.alice.node.chain
+        send, head, stale = chain.send, chain.head, list[Block]()
+
+        def decided() -> bool:
+            view = node.margins._watched[pair.alice.channel.id].view
+            return view is not None and isinstance(view.answer, TopUp) and view.answer.is_decided
+
+        def after_a_look(call: Call) -> Receipt:
+            if call.name == "deposit":
+                stale.append(head())
+                until = time.monotonic() + PATIENCE
+                while not decided() and time.monotonic() < until:
+                    time.sleep(0.005)
+            made: Receipt = send(call)
+            return made
+
+        monkeypatch.setattr(chain, "send", after_a_look)
+        monkeypatch.setattr(chain, "head", lambda: stale[-1] if stale else head())
+        spot(pair, 3_300)
+        await mined(pair, deposit=3)
+        await looked()
+        await mined(pair, approve=3, deposit=3)
+        monkeypatch.setattr(chain, "head", head)
+        await cured(pair)
+        await mined(pair, approve=3, deposit=3, cure=1)
 
 
 async def test_beyond_its_limit_a_node_tells_its_owner_and_cures_what_the_owner_pays() -> None:
@@ -356,8 +310,8 @@ async def test_a_leg_that_expires_in_the_window_gets_its_price_before_the_close_
         seen = pair.bob.channel.state.chain.liquidated
         assert seen is not None
         settled = {(ETH, EXPIRY): 3_400 * WAD}
-        time = pair.bob.chain.block(seen.block).time
-        values, charges = close_out(agreed.book, 6, t=time, spots={ETH: 3_400 * WAD}, settlements=settled)
+        mined_at = pair.bob.chain.block(seen.block).time
+        values, charges = close_out(agreed.book, 6, t=mined_at, spots={ETH: 3_400 * WAD}, settlements=settled)
         assert (seen.value0, seen.charge) == (values[0], charges[0])
 
 

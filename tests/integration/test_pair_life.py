@@ -235,8 +235,9 @@ async def test_a_peer_without_a_market_refuses_and_says_why() -> None:
 
 
 async def test_a_silent_peer_is_named_and_the_proposal_waits() -> None:
-    async with opened_pair(alice_config={"reply_timeout": 0.5}) as pair:
+    async with opened_pair() as pair:
         await pair.fund(10_000, 10_000)
+        pair.alice.node.config = replace(pair.alice.node.config, reply_timeout=0.5)
         seat = pair.bob.node.seats[pair.bob.channel.id]
         seat_receive = seat.receive
         seat.receive = lambda message, now: []  # type: ignore[method-assign]

@@ -17,7 +17,7 @@ from channels.runtime.live import LiveChannel
 from channels.runtime.peer import Link
 from channels.runtime.proposer import Posted
 from channels.store import MemoryStore
-from tests.pair import Pair, opened_pair, terms_for
+from tests.pair import PATIENCE, Pair, opened_pair, terms_for
 from tests.roles import ETH, EXPIRY
 
 CALL = Leg.call(ETH, EXPIRY, 2400, quantity=1)
@@ -142,7 +142,7 @@ async def test_who_has_not_the_turn_gets_it_first() -> None:
     async with opened_pair() as pair:
         await holding(pair)
         assert not pair.bob.channel.state.my_turn
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             posted = list[Posted]()
 
             async def post(spot: str) -> None:
@@ -188,7 +188,7 @@ async def test_the_next_mark_is_signed_while_the_last_answer_is_written() -> Non
         gate.open.clear()
         gate.waiting.clear()
         first = await channel.post_mark(marks(pair, "2301"))
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             second = await channel.post_mark(marks(pair, "2302"))
         await pair.until(gate.waiting.is_set)
         assert channel.version == first.version
@@ -203,7 +203,7 @@ async def test_what_one_channel_is_told_wakes_no_other() -> None:
     async with opened_pair() as pair:
         channel = await holding(pair)
         other = await pair.alice.node.open(terms_for(pair.local, b"another"))
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             await pair.bob.node.incoming()
         await trio.testing.wait_all_tasks_blocked(0.01)
         woken = []

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from channels.core import events as e
+from channels.core.facts import RegisteredSeen
 from channels.core.notices import Updated
-from channels.errors import DealDeclined, MarginShortfall, PeerUnresponsive, ProposalRejected
+from channels.errors import DealDeclined, MarginShortfall, PeerUnresponsive, ProposalRejected, SigningSuspended
 from channels.model import Acknowledge, Leg, Mark, Marks, Operation
 from channels.runtime.confirmation import Confirmation
 from channels.runtime.proposer import Request, merged
@@ -82,6 +86,51 @@ async def test_who_is_refused_by_the_peer_is_refused_alone() -> None:
         assert pair.agree()
 
 
+async def test_who_waits_while_it_comes_out_that_the_journal_lost_data_is_told_so_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that is in flight, one that was posted, one that waits for the first: none of them for its time-out."""
+    async with opened_pair(alice_config={"reply_timeout": 60, "turn_timeout": 60}) as pair:
+        await pair.fund(10_000, 10_000)
+        alice, told = pair.alice.channel, list[SigningSuspended]()
+        monkeypatch.setattr(pair.bob.channel._seat, "receive", lambda message, now: [])
+
+        async def waits(ask: Callable[[], Awaitable[object]]) -> None:
+            with pytest.raises(SigningSuspended, match="until both owners agree to a recovery") as suspended:
+                await ask()
+            told.append(suspended.value)
+
+        with trio.fail_after(20):
+            posted = await alice.post_mark()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(waits, posted.agreed)
+                nursery.start_soon(waits, alice.mark)
+                await pair.until(lambda: len(alice.state.in_flight) == 2)
+                nursery.start_soon(waits, lambda: alice.withdraw(1))
+                await trio.testing.wait_all_tasks_blocked()
+                agreed = alice.state.agreed
+                assert agreed is not None
+                balances = (9_999 * UNIT, 10_001 * UNIT)
+                lost = replace(agreed.state, version=alice.state.in_flight[-1], balances=balances)
+                pair.alice.node.act(alice._seat, e.RegistrationConfirmed(RegisteredSeen(lost, 0)))
+            with pytest.raises(SigningSuspended):
+                await posted.agreed()
+        assert [(error.known, error.shown) for error in told] == [(agreed.version, lost.version)] * 3
+
+
+async def test_without_the_turn_nobody_waits_for_it_after_a_loss_of_data() -> None:
+    async with opened_pair(bob_config={"turn_timeout": 60}) as pair:
+        await pair.fund(10_000, 10_000)
+        bob = pair.bob.channel
+        agreed = bob.state.agreed
+        assert agreed is not None
+        assert not bob.state.my_turn
+        lost = replace(agreed.state, version=agreed.version + 9)
+        pair.bob.node.act(bob._seat, e.RegistrationConfirmed(RegisteredSeen(lost, 0)))
+        with trio.fail_after(20), pytest.raises(SigningSuspended):
+            await bob.mark()
+
+
 async def test_both_sides_go_on_proposing_and_neither_waits_for_ever() -> None:
     async with opened_pair() as pair:
         await pair.fund(10_000, 10_000)
@@ -127,13 +176,16 @@ async def test_a_mark_follows_the_book_that_it_meets() -> None:
 
 
 async def test_a_peer_that_keeps_the_turn_is_unresponsive() -> None:
-    async with opened_pair(bob_config={"turn_timeout": 0.3, "reply_timeout": 60}) as pair:
+    async with opened_pair(bob_config={"reply_timeout": 60}) as pair:
         await pair.fund(10_000, 10_000)
         await pair.alice.channel.mark()
+        node = pair.bob.node
+        patient, node.config = node.config, replace(node.config, turn_timeout=0.3)
         pair.alice.node.act(pair.alice.node.seats[pair.alice.channel.id], e.TurnNeeded())
         with pytest.raises(PeerUnresponsive) as caught:
             await pair.bob.channel.mark()
         assert caught.value.seconds == 0.3
+        node.config = patient
         pair.alice.node.act(pair.alice.node.seats[pair.alice.channel.id], e.TurnSpared())
         await pair.bob.channel.mark()
 

@@ -21,7 +21,7 @@ from channels.core.recovery import SKIP
 from channels.errors import CopySuspected, PeerUnresponsive, RecoveryInvalid, SigningSuspended
 from channels.model import ChannelId, Leg
 from channels.risk import DEFAULT_POLICY
-from channels.runtime.backups import KEEP_INTERVAL
+from channels.runtime.backups import KEEP_INTERVAL, open_backup
 from channels.runtime.live import LiveChannel
 from channels.runtime.node import Node, open_node
 from channels.session import Session, any_deal
@@ -111,12 +111,20 @@ def deposits(channel: LiveChannel) -> tuple[int, int]:
     return state.deposits if state else (0, 0)
 
 
-async def kept(node: Node, channel: LiveChannel, version: int) -> None:
-    """Wait until a node keeps a backup of the peer's that was made at this version, in a file."""
-    place = Path(f"{node.store.path}.backups") / channel.id.hex()
-    given = node.backups
-    await until(lambda: channel.id not in given._waiting and place.exists())
-    assert channel.version >= version
+async def kept(node: Node, owner: Role, version: int, on_disk: bool = False) -> None:
+    """Wait until a node keeps a backup that its peer, the owner, made at this version or later."""
+    (channel,) = node.channels
+    backups = node.backups
+
+    def is_kept() -> bool:
+        waiting = backups._waiting.get(channel)
+        sealed = waiting or backups._keep.get(channel)
+        if sealed is None or (waiting and on_disk):
+            return False
+        records = open_backup(owner.signer, channel, sealed).records
+        return replay(records, DEFAULT_POLICY, MarkPolicy()).version >= version
+
+    await until(is_kept)
 
 
 async def told(channel: LiveChannel, kind: type) -> Any:
@@ -157,8 +165,7 @@ async def test_a_node_with_an_empty_disk_recovers_its_channel_and_trades_on(worl
         async with world.running(alice) as hers:
             channel, theirs = await world.opened(hers, his)
             version, positions = channel.version, channel.positions
-            await kept(his, theirs, version)
-            await trio.sleep(KEEP_INTERVAL + 0.3)
+            await kept(his, alice, version, on_disk=True)
         world.lose(alice)
         # While she is gone the chain goes on: her recovered channel must know of it.
         client = world.local.client(bob.signer, tokens=1_000 * UNIT)
@@ -190,7 +197,7 @@ async def test_a_recovered_journal_is_one_that_any_restart_reads(world: World) -
         async with world.running(alice) as hers:
             channel, theirs = await world.opened(hers, his)
             version = channel.version
-            await trio.sleep(0.3)
+            await kept(his, alice, version)
         world.lose(alice)
         async with world.running(alice) as hers:
             await hers.recover("127.0.0.1", world.port, bob.address)
@@ -285,7 +292,7 @@ async def test_a_dispute_that_began_while_the_disk_was_gone_is_answered(world: W
             assert old is not None
             await channel.propose(channel.trade([CALL], premium=50))
             version = channel.version
-            await trio.sleep(0.3)
+            await kept(his, alice, version)
         world.lose(alice)
         await trio.to_thread.run_sync(lambda: his.chain.send(his.chain.challenge(world.terms, old)))
         async with world.running(alice) as hers:
@@ -293,16 +300,16 @@ async def test_a_dispute_that_began_while_the_disk_was_gone_is_answered(world: W
             assert back.state.is_frozen
             assert back.phase is Phase.DISPUTED
             # The cursor of the new store is past that block: only the journal brings it back after a crash.
-            kept = replay(hers.store.records(world.id), DEFAULT_POLICY, MarkPolicy())
-            assert kept.chain.deadline == back.state.chain.deadline
+            journalled = replay(hers.store.records(world.id), DEFAULT_POLICY, MarkPolicy())
+            assert journalled.chain.deadline == back.state.chain.deadline
             await until(lambda: back.state.chain.version == version)
 
 
 async def test_without_consent_the_owner_still_settles_on_chain(world: World) -> None:
     async with world.running(bob) as his:
         async with world.running(alice) as hers:
-            await world.opened(hers, his)
-            await trio.sleep(0.3)
+            channel, _ = await world.opened(hers, his)
+            await kept(his, alice, channel.version)
         world.lose(alice)
         async with world.running(alice) as hers:
             (back,) = await hers.recover("127.0.0.1", world.port, bob.address)
@@ -327,12 +334,12 @@ async def test_a_keeper_that_returns_an_older_backup_has_won_nothing(world: Worl
     async with world.running(bob) as his:
         async with world.running(alice) as hers:
             channel, _theirs = await world.opened(hers, his)
-            await trio.sleep(0.3)
-            old = blob(his, channel)
             first = channel.version
+            await kept(his, alice, first)
+            old = blob(his, channel)
             await channel.propose(channel.trade([CALL], premium=50))
             version = channel.version
-            await trio.sleep(0.3)
+            await kept(his, alice, version)
         world.lose(alice)
         keep(his, channel, old)
         async with world.running(alice) as hers:
@@ -348,7 +355,8 @@ async def test_a_keeper_that_lies_brings_nothing_back_and_harms_nothing(world: W
     async with world.running(bob) as his:
         async with world.running(alice) as hers:
             channel, _ = await world.opened(hers, his)
-            await trio.sleep(0.3)
+            await kept(his, alice, channel.version)
+            await kept(hers, bob, channel.version)
             good, his_own = blob(his, channel), blob(hers, channel)
         world.lose(alice)
         async with world.running(alice) as hers:
@@ -375,18 +383,19 @@ async def test_a_flood_of_backups_fills_no_disk(world: World) -> None:
     async with world.running(bob) as his:
         async with world.running(alice, backup_interval=0) as hers:
             channel, _ = await world.opened(hers, his)
-        writes = []
+        writes = list[tuple[ChannelId, bytes]]()
         put = his.backups._keep.put
         his.backups._keep.put = lambda *given: (writes.append(given), put(*given))[1]  # type: ignore[method-assign]
         stream, _session = await dialed(world.port, alice.signer, bob.address)
+        began = trio.current_time()
         for number in range(300):
             await stream.send_all(Session.to_bytes(m.Backup(world.id, number.to_bytes(2, "big") * (m.MAX_BACKUP // 2))))
-        await until(lambda: his.backups._waiting.get(world.id, b"")[:2] == (299).to_bytes(2, "big") or len(writes) > 1)
-        await trio.sleep(0.2)
-        assert len(writes) <= 4
-        directory = Path(f"{his.store.path}.backups")
-        assert [file.name for file in directory.iterdir()] in ([channel.id.hex()], [f"{channel.id.hex()}.new"])
-        assert sum(file.stat().st_size for file in directory.iterdir()) <= 2 * m.MAX_BACKUP
+        last = (299).to_bytes(2, "big")
+        await until(lambda: bool(writes) and writes[-1][1][:2] == last and not his.backups._waiting)
+        assert len(writes) <= 2 + (trio.current_time() - began) / KEEP_INTERVAL
+        (kept_file,) = Path(f"{his.store.path}.backups").iterdir()
+        assert kept_file.name == channel.id.hex()
+        assert kept_file.stat().st_size <= 2 * m.MAX_BACKUP
         await stream.aclose()
 
 
@@ -416,8 +425,8 @@ async def test_what_nobody_asked_for_ends_the_connection(world: World, said: lis
 async def test_a_stranger_gets_nobody_elses_backup(world: World) -> None:
     async with world.running(bob) as his:
         async with world.running(alice) as hers:
-            await world.opened(hers, his)
-            await trio.sleep(0.3)
+            channel, _ = await world.opened(hers, his)
+            await kept(his, alice, channel.version)
         stream, _ = await dialed(world.port, mallory.signer, bob.address)
         await stream.send_all(Session.to_bytes(m.BackupsWanted()))
         reader = FrameReader()

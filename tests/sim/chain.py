@@ -311,8 +311,8 @@ class Endpoint:
     def effective_settlement(self, terms: Terms, underlying: str, expiry: int) -> int:
         return self.chain.prices.get((underlying, expiry), 0) if self.chain.now >= expiry else 0
 
-    def status(self, channel: ChannelId) -> OnChain:
-        account = self.chain.blocks[self._seen].accounts.get(channel, Account())
+    def status(self, channel: ChannelId, block: int | None = None) -> OnChain:
+        account = self.chain.blocks[self._seen if block is None else block].accounts.get(channel, Account())
         phase = ChannelPhase.OPEN if account.payouts is None else ChannelPhase.CLOSED
         return OnChain(phase, account.version, account.deadline, bytes(32), account.deposits, account.paid)
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from channels.core import events as e, notices as n
+from channels.core.facts import RegisteredSeen
 from channels.core.machine import open_channel
 from channels.errors import (
     BadSignature,
@@ -267,7 +269,7 @@ def test_restore_with_hiding_peer_signs_nothing(world: Joined) -> None:
     world.restart(world.bob)
     world.reconnect()
     assert world.bob.channel.frozen == lost.version
-    assert [n.theirs for n in world.bob.notices if type(n).__name__ == "DataLoss"] == [lost.version]
+    assert [told.theirs for told in world.bob.notices if isinstance(told, n.DataLoss)] == [lost.version]
     for _ in range(2):
         world.propose(world.alice, Mark())
         assert world.bob.signed == ever
@@ -275,6 +277,25 @@ def test_restore_with_hiding_peer_signs_nothing(world: Joined) -> None:
             world.bob.seat.propose((Mark(),), fresh(), NOW)
         world.restart(world.bob)
         world.reconnect()
+
+
+@pytest.mark.parametrize("shown_by", ["peer", "chain"])
+def test_whose_answer_will_never_come_is_told(world: Joined, shown_by: str) -> None:
+    """Proposals in flight when a lost state is shown, below it and above: all wait no longer, and stay half-signed."""
+    for _ in range(3):
+        world.carry(world.alice, world.alice.seat.propose((Mark(),), fresh(), NOW))
+    waiting = world.alice.channel.in_flight
+    state = next_state(world, version=waiting[1], balances=(9_999 * UNIT, 10_001 * UNIT))
+    if shown_by == "peer":
+        shown = Agreed(state, world.agreed.book, (sign(alice, state), sign(bob, state)))
+        world.say(world.alice, m.Resume(world.id, 0, state.version, shown))
+    else:
+        world.carry(world.alice, world.alice.seat.act(e.RegistrationConfirmed(RegisteredSeen(state, 0))))
+    (told,) = [notice for notice in world.alice.notices if isinstance(notice, n.DataLoss)]
+    assert told == n.DataLoss(waiting[0] - 1, state.version, waiting)
+    channel = world.alice.channel
+    assert channel.in_flight == replayed(world.alice).in_flight == ()
+    assert waiting[2] in channel.halves
 
 
 def test_a_state_with_our_signature_that_we_never_made(world: Joined) -> None:
