@@ -43,12 +43,12 @@ from ..core.records import (
     TurnMoved,
 )
 from ..errors import InvariantBroken, MalformedMessage, RuleViolation, StoreCorrupt
-from ..model import ZERO32, ChannelId, ExpiryMark, HalfSigned, Marks, SpotMark, State, VolMark, keccak
-from ..model.marks import MAX_EXPIRIES, MAX_LEGS, MAX_UNDERLYINGS
+from ..model import ZERO32, ChannelId, State, keccak
 from ..seal import state_struct_hash
 from ..wire import schema as s
-from ..wire.codec import AGREED, pack_with, unpack_with
+from ..wire.codec import pack_with, unpack_with
 from ..wire.messages import MAX_WINDOW_OPERATIONS, Recovery
+from .bodies import AGREED, BOOK, HALF, with_operations
 
 MAX_RECORD = 2**20
 """Bytes of the largest record: 64 trades of 64 legs, each with the marks of a full book, take half of it."""
@@ -65,22 +65,6 @@ SIGNED = 3
 CHECKPOINT = 20
 """The record number of `Checkpoint`; the schema's guards name it."""
 
-_SPOT = s.struct(SpotMark, underlying=s.UNDERLYING, spot=s.AMOUNT)
-_EXPIRY = s.struct(ExpiryMark, underlying=s.UNDERLYING, expiry=s.NUMBER, ratio=s.AMOUNT, discount=s.AMOUNT)
-_VOL = s.struct(VolMark, underlying=s.UNDERLYING, expiry=s.NUMBER, strike=s.AMOUNT, kind=s.KIND, vol=s.AMOUNT)
-_OLD_MARKS = s.struct(
-    Marks,
-    time=s.NUMBER,
-    spots=s.sequence(_SPOT, 0, MAX_UNDERLYINGS),
-    expiries=s.sequence(_EXPIRY, 0, MAX_EXPIRIES),
-    vols=s.sequence(_VOL, 0, MAX_LEGS),
-)
-"""Marks as the first journals hold them: field by field."""
-_MARKS = s.Codec(s.MARKS.pack, lambda raw: (s.MARKS if type(raw) is bytes else _OLD_MARKS).unpack(raw))
-_OPERATION = s.operation(_MARKS)
-_OPERATIONS = s.sequence(_OPERATION, 0, s.MAX_OPERATIONS)
-_ALL_OPERATIONS = s.sequence(_OPERATION, 0, MAX_WINDOW_OPERATIONS)
-_HALF = s.struct(HalfSigned, state=s.STATE, book=s.BOOK, party=s.PARTY, signature=s.SIGNATURE)
 _PLACE = {"block": s.NUMBER, "index": s.NUMBER}
 _SETTLEMENT = s.struct(SettlementSeen, underlying=s.UNDERLYING, expiry=s.NUMBER, price=s.AMOUNT)
 _LIQUIDATED = s.struct(LiquidatedSeen, party=s.PARTY, value0=s.AMOUNT, charge=s.AMOUNT, **_PLACE)
@@ -123,11 +107,11 @@ _CHECKPOINT = s.struct(
     accepted=s.FLAG,
     agreed=s.optional(AGREED),
     closing=s.optional(AGREED),
-    outstanding=s.sequence(s.struct(Outstanding, half=_HALF, operations=_OPERATIONS, base=s.NUMBER), 0, 2**10),
+    outstanding=s.sequence(with_operations(Outstanding, "half", HALF, s.MAX_OPERATIONS, base=s.NUMBER), 0, 2**10),
     signed=s.NUMBER,
     turn=s.NUMBER,
     chain=_CHAIN,
-    recalled=s.optional(s.BOOK),
+    recalled=s.optional(BOOK),
     frozen=s.NUMBER,
     suspect=s.blob(32),
     recovery=s.optional(s.struct(Recovery, marker=s.BYTES32, version=s.NUMBER)),
@@ -141,12 +125,12 @@ _CHECKPOINT = s.struct(
 _RECORDS: list[tuple[int, type, s.Codec]] = [
     (1, Opened, s.struct(Opened, deployment=s.DEPLOYMENT, terms=s.TERMS, me=s.PARTY, initiated=s.FLAG)),
     (2, TermsAccepted, s.struct(TermsAccepted)),
-    (SIGNED, Signed, s.struct(Signed, half=_HALF, operations=_OPERATIONS)),
-    (4, StateAgreed, s.struct(StateAgreed, agreed=AGREED, operations=_ALL_OPERATIONS)),
+    (SIGNED, Signed, with_operations(Signed, "half", HALF, s.MAX_OPERATIONS)),
+    (4, StateAgreed, with_operations(StateAgreed, "agreed", AGREED, MAX_WINDOW_OPERATIONS)),
     (5, TurnMoved, s.struct(TurnMoved, turn=s.NUMBER)),
     (6, ChainSaid, s.struct(ChainSaid, fact=_FACT)),
     (7, SigningFrozen, s.struct(SigningFrozen, theirs=s.NUMBER)),
-    (8, BookRecalled, s.struct(BookRecalled, book=s.BOOK)),
+    (8, BookRecalled, s.struct(BookRecalled, book=BOOK)),
     (9, TopUpDecided, _TOP_UP),
     (10, ProposalsKilled, s.struct(ProposalsKilled, version=s.NUMBER)),
     (14, LossSuspected, s.struct(LossSuspected, marker=s.BYTES32, signed=s.NUMBER)),

@@ -16,7 +16,7 @@ from channels.model import Close, Leg, OptionKind, Party, Reopen, Withdraw
 from channels.risk import DEFAULT_POLICY
 from channels.store.backup import MAX_PLAIN, Backup, decode_backup, encode_backup
 from channels.store.keep import FileKeep, MemoryKeep, keep_beside
-from channels.wire.messages import MAX_BACKUP
+from channels.wire.messages import MAX_BACKUP, WINDOW
 from tests.roles import BTC, CHANNEL, ETH, EXPIRY, HOUR, LATER, NOW, UNIT, alice, bob, condor, mallory
 from tests.sansio import MARK_POLICY, Joined
 
@@ -78,8 +78,8 @@ def test_a_backup_folds_to_what_was_backed_up(world: Joined, life, party: Party)
     assert recovered.in_flight == ()
 
 
-def test_the_largest_book_and_as_many_half_signed_states_as_fit(world: Joined) -> None:
-    """Thirty-two legs, and proposal after proposal refused: the agreed state is never what is left out."""
+def test_the_largest_book_and_as_many_half_signed_states_as_fit(world: Joined, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty-two legs and a window in flight fit; with less room the newest are kept, and always the agreed state."""
     legs = tuple(
         Leg(underlying, expiry, strike * 10**18, kind, 10**18)
         for underlying in (ETH, BTC)
@@ -88,19 +88,21 @@ def test_the_largest_book_and_as_many_half_signed_states_as_fit(world: Joined) -
         for kind in OptionKind
     )
     world.propose(world.alice, world.trade(sorted(legs, key=lambda leg: leg.key)))
-    for _ in range(12):
+    for _ in range(WINDOW):
         world.act(world.alice, e.TurnNeeded())
         world.carry(world.alice, world.alice.seat.propose((world.mark(),), world.now.to_bytes(32, "big"), world.now))
     channel = world.alice.channel
-    assert len(channel.outstanding) == 12
-    data = encode_backup(channel, 0)
-    assert data is not None
-    assert len(data) <= MAX_PLAIN < MAX_BACKUP
-    backup = decode_backup(data, channel.id, alice.signer.address)
-    kept = [record.half.state.version for record in backup.records if isinstance(record, r.Signed)]
-    assert 3 <= len(kept) < 12
-    assert kept == [out.version for out in channel.outstanding][-len(kept) :], "the newest, in their order"
-    assert [type(record) for record in backup.records].count(r.StateAgreed) == 1
+    assert len(channel.outstanding) == WINDOW
+    for room, fewest, most in ((MAX_PLAIN, WINDOW, WINDOW), (MAX_PLAIN // 4, 5, 15)):
+        monkeypatch.setattr("channels.store.backup.MAX_PLAIN", room)
+        data = encode_backup(channel, 0)
+        assert data is not None
+        assert len(data) <= room < MAX_BACKUP
+        backup = decode_backup(data, channel.id, alice.signer.address)
+        kept = [record.half.state.version for record in backup.records if isinstance(record, r.Signed)]
+        assert fewest <= len(kept) <= most
+        assert kept == [out.version for out in channel.outstanding][-len(kept) :], "the newest, in their order"
+        assert [type(record) for record in backup.records].count(r.StateAgreed) == 1
 
 
 def test_no_room_for_the_agreed_state_is_no_backup(world: Joined, monkeypatch: pytest.MonkeyPatch) -> None:
