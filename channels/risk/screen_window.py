@@ -26,10 +26,10 @@ SAFE_FORWARD = (2.0**44, 2.0**91)
 BLOCK = 6144
 """Numbers in each array of a block of rows: few enough for a core's cache, and for malloc to keep their memory."""
 # A rational that misses exp(z²/2) · N(-z) by at most 6e-8 · exp(z²/2): tools/fit_constants.py. All are positive.
-_P = (0.040629437, 0.21560197, 0.50000006)
-_Q = (0.10009383, 0.56184121, 1.22909703, 1.0)
-_P2, _P1, _P0 = (p / _Q[0] for p in _P)
-_Q2, _Q1, _Q0 = (q / _Q[0] for q in _Q[1:])
+COARSE_P = (0.0406290993145, 0.215600640244, 0.50000005962)
+COARSE_Q = (0.100092907026, 0.561838416278, 1.22909438404, 1.0)
+_P2, _P1, _P0 = (p / COARSE_Q[0] for p in COARSE_P)
+_Q2, _Q1, _Q0 = (q / COARSE_Q[0] for q in COARSE_Q[1:])
 
 
 def coarse_tail(z: Array, out: Array | None = None, below: Array | None = None) -> Array:
