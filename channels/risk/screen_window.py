@@ -17,7 +17,7 @@ from ..model.marks import MAX_VOL, Marks
 from ..units import SECONDS_PER_YEAR, WAD
 from .screen_grid import INV_SQRT_2PI, LEAST_WIDTH, ROUNDING, WEI, Array, Costs, Losses, Strip, Table, clamped
 
-COARSE = 2.0**-22
+COARSE = 2.0**-23
 """A leg's value is off by at most this, times its notional, times forward + strike, and `WEI` (P')."""
 COARSE_WIDTH = 2.0**-40
 """Of a total volatility: what the charges are off by in addition, times notional, times forward + strike (C')."""
