@@ -142,8 +142,8 @@ class Window:
 
     def per_book(self, by_underlying: Array) -> Array:
         """Return the sum over each state's underlyings, which are the last axis but one."""
-        total: Array = np.add.reduce(by_underlying, axis=-2)
-        return total
+        total: Array = by_underlying[..., 0, :]
+        return total if len(self.strip.underlyings) == 1 else np.add.reduce(by_underlying, axis=-2)
 
     def costs(self) -> Costs:
         """Return the replacement cost of the unmoved portfolios, with the error bound (C)."""
@@ -153,11 +153,10 @@ class Window:
         move = policy.gamma_move / WAD
         strike, side, quantity = strip.columns[:, :, None]
         near, far, decay = self._base
-        lower = self._lower
-        forward, width, notional = self.forward, self.width, self.notional
-        below = forward < strike
-        delta = lower * np.where(below, near, -far)
-        delta += np.where(below == (side < 0), side * forward, 0.0)
+        lower, forward, width, notional = self._lower, self.forward, self.width, self.notional
+        # Of a call; a put has one forward less.
+        delta = np.where(forward < strike, lower * near, forward - lower * far)
+        delta -= forward * (side < 0)
         delta *= notional
         net = np.abs(self._by_underlying(delta[None])[0])
         net *= delta_charge
