@@ -1,4 +1,4 @@
-"""Regenerates every fitted or derived constant of `channels/risk/fixed.py` and `channels/risk/policy.py`.
+"""Regenerates every fitted or derived constant of `fixed.py`, `policy.py` and `screen_window.py` in `channels/risk`.
 
 `python tools/fit_constants.py` prints the constants as source, with the fit's own error bound beside each group;
 `--check` compares them with what is in the tree and exits 1 on the first difference. Deterministic: fifty decimal
@@ -21,7 +21,7 @@ from mpmath import atanh, cos, erfc, exp, log, lu_solve, matrix, mp, mpf, nint, 
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from channels.risk import fixed, policy
+from channels.risk import fixed, policy, screen_window
 
 mp.dps = 50
 LEVEL_AFTER = 4
@@ -113,6 +113,13 @@ def fit_tail() -> Fit:
     )
 
 
+def fit_coarse_tail() -> Fit:
+    """The same on [0, 7.5] with a third of the coefficients, for floats."""
+    return lawson(
+        lambda z: exp(z * z / 2) * erfc(z / sqrt(mpf(2))) / 2, lambda z: exp(-z * z / 2), mpf("7.5"), (2, 3), 160, 60
+    )
+
+
 def quantised(name: str, coefficients: list[mpf], scales: list[int], gain: int = 0) -> Iterator[tuple[str, int]]:
     """Name and round the coefficients, highest degree first; coefficient j is scaled by 2^(scales[j] + gain)."""
     for j in reversed(range(len(coefficients))):
@@ -152,6 +159,14 @@ def groups() -> Iterator[tuple[str, list[tuple[str, int]]]]:
     )
 
 
+def coarse() -> Iterator[tuple[str, tuple[float, ...], tuple[float, ...]]]:
+    """Yield (heading, twelve digits of the fit, what the tree has) for each side of the coarse tail, highest first."""
+    fit = fit_coarse_tail()
+    for name, side, held in (("P", fit.p, screen_window.COARSE_P), ("Q", fit.q, screen_window.COARSE_Q)):
+        heading = f"coarse tail, {name}: absolute error of N {nstr(fit.error, 3)}"
+        yield heading, tuple(float(nstr(c, 12)) for c in reversed(side)), held
+
+
 def bumps() -> list[tuple[int, int, int]]:
     """Return (tenor, up, down) of the default volatility bumps: 0.5 and 0.3 · (30 d / tenor)^p, to six decimals."""
     rows = []
@@ -175,12 +190,19 @@ def main() -> int:
             elif getattr(fixed, name, None) != value:
                 print(f"{name}: the tree has {getattr(fixed, name, None)}, the fit gives {value}")
                 wrong += 1
-    print("# default volatility bumps")
-    for row, held in zip(bumps(), policy.DEFAULT_BUMPS, strict=True):
+    for heading, row, held in coarse():
+        print(f"# {heading}")
         if not check:
             print(row)
-        elif row != (held.tenor, held.up, held.down):
-            print(f"bump: the tree has {held}, the formula gives {row}")
+        elif row != held:
+            print(f"coarse tail: the tree has {held}, the fit gives {row}")
+            wrong += 1
+    print("# default volatility bumps")
+    for bump, marked in zip(bumps(), policy.DEFAULT_BUMPS, strict=True):
+        if not check:
+            print(bump)
+        elif bump != (marked.tenor, marked.up, marked.down):
+            print(f"bump: the tree has {marked}, the formula gives {bump}")
             wrong += 1
     return 1 if wrong else 0
 

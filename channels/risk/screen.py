@@ -13,6 +13,7 @@ MissingExtra without numpy.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 
 from ..errors import InvariantBroken, MissingExtra
 from ..model.book import Book
@@ -22,7 +23,7 @@ from .black import intrinsic
 from .engine import Standing
 from .fixed import exp_neg, ln_q120
 from .margin import Scan, margin, scan
-from .policy import DEFAULT_POLICY, MarginPolicy, money_to_tokens_up
+from .policy import DEFAULT_POLICY, MarginPolicy
 from .report import MarginReport
 from .valuation import Position, Settlements, schedule
 
@@ -30,6 +31,7 @@ try:
     import numpy as np
 
     from .screen_grid import ROUNDING, TOKENS, Array, Expiry, Grid, Held, Strip, Table
+    from .screen_window import Window, quotes_of
 except ModuleNotFoundError as missing:
     raise MissingExtra("the float screen", "fast") from missing
 
@@ -39,6 +41,10 @@ STRIPS_KEPT = 256
 """Tuples of legs whose arrays are remembered: a mark changes none of them."""
 LEGS_AT_ONCE = 256
 """How many legs one pass over the grid takes before their arrays outgrow a core's cache."""
+WINDOW_LEGS = 1024
+"""How many legs one pass over a window takes, which goes through the grid in blocks of rows."""
+WINDOW_FROM = 4
+"""States of the same legs that are worth a pass of their own where others are asked about as well."""
 ELEMENTARY = 8 * 2.0**-53
 """Relative error that numpy's exp and log are trusted to stay within: four units in the last place."""
 LN_ERROR = 3e-25
@@ -49,9 +55,28 @@ UNSURE: tuple[Verdicts, Verdicts] = ((None, None), (None, None))
 """Of both parties: the integers say."""
 Priced = tuple[int, Held]
 """Of one book: the value of its expired legs at 1e54, and its live legs."""
-_SAID = (False, True, None)
+NOTHING_TOLD = 40
+"""The place of `UNSURE` in `VERDICTS`."""
 _SIGNS: Array = np.array(((1.0,), (-1.0,)))
-_SHARES: Array = np.array((1.0, 0.5))[:, None, None]
+_PLACES: Array = np.array((1.0, 9.0, 3.0, 27.0))
+
+
+def _standings(found: tuple[Verdicts, Verdicts]) -> tuple[Standing, Standing] | None:
+    (initial0, maintenance0), (initial1, maintenance1) = found
+    if initial0 is None or maintenance0 is None or initial1 is None or maintenance1 is None:
+        return None
+    return Standing(0, initial0, maintenance0), Standing(1, initial1, maintenance1)
+
+
+def _all_verdicts() -> Iterator[tuple[Verdicts, Verdicts]]:
+    """Yield what can be told, in the order of base three: refused, unsure, covered."""
+    said = (False, None, True)
+    for maintenance1, initial1, maintenance0, initial0 in product(said, repeat=4):
+        yield (initial0, maintenance0), (initial1, maintenance1)
+
+
+VERDICTS = tuple(_all_verdicts())
+STANDINGS = tuple(map(_standings, VERDICTS))
 
 
 class FloatScreen:
@@ -93,7 +118,8 @@ class FloatScreen:
         settlements: Settlements | None = None,
     ) -> tuple[Standing, Standing] | None:
         """Return the verdicts of both parties' reports if floats can tell all four, else None. Raises as `margin`."""
-        return _standings(self.verdicts(book, cash, decimals, policy, t=t, spots=spots, settlements=settlements))
+        found = self.verdicts(book, cash, decimals, policy, t=t, spots=spots, settlements=settlements)
+        return _standings(found)
 
     def standings_many(
         self, asked: Sequence[tuple[Book, tuple[int, int]]], decimals: int, policy: MarginPolicy = DEFAULT_POLICY
@@ -102,7 +128,7 @@ class FloatScreen:
 
         Books that follow each other with the very same legs cost least.
         """
-        return list(map(_standings, self.verdicts_many(asked, decimals, policy)))
+        return [STANDINGS[code] for code in self._codes(asked, decimals, policy)]
 
     def verdicts(
         self,
@@ -119,45 +145,58 @@ class FloatScreen:
 
         Raises what `margin` raises: bounds are checked in integers.
         """
+        if t is None and not spots and not settlements:
+            return self.verdicts_many([(book, cash)], decimals, policy)[0]
         held = self._hold(book, self._table(policy), t, spots, settlements)
-        return UNSURE if held is None else self._judge([held], [cash], decimals, policy)[0]
+        return UNSURE if held is None else VERDICTS[self._judge_held([held], [cash], decimals, policy)[0]]
 
     def verdicts_many(
         self, asked: Sequence[tuple[Book, tuple[int, int]]], decimals: int, policy: MarginPolicy = DEFAULT_POLICY
     ) -> list[tuple[Verdicts, Verdicts]]:
         """Return for each book and cash what `verdicts` returns at the book's marks, from few passes over the grid."""
-        table, found = self._table(policy), [UNSURE] * len(asked)
-        held = ((at, self._hold(book, table)) for at, (book, _) in enumerate(asked))
+        return [VERDICTS[code] for code in self._codes(asked, decimals, policy)]
+
+    def _codes(self, asked: Sequence[tuple[Book, tuple[int, int]]], decimals: int, policy: MarginPolicy) -> list[int]:
+        """Return the place in `VERDICTS` of what floats can tell of each: states of the same legs in one window."""
+        table, found = self._table(policy), [NOTHING_TOLD] * len(asked)
+        same_legs: dict[int, list[int]] = {}
+        for at, (book, _) in enumerate(asked):
+            if book.legs:
+                same_legs.setdefault(id(book.legs), []).append(at)
+        rest: list[int] = []
+        for states in same_legs.values():
+            if len(states) < WINDOW_FROM and len(same_legs) > 1:
+                rest += states
+                continue
+            strip = self._strip(asked[states[0]][0].legs)
+            most = max(1, WINDOW_LEGS // max(1, strip.count))
+            for begin in range(0, len(states), most):
+                some = states[begin : begin + most]
+                quotes = quotes_of(strip, [asked[at][0].marks for at in some])
+                if quotes is None:
+                    rest += some
+                    continue
+                told = _judge(table, Window(table, strip, quotes), [asked[at][1] for at in some], decimals)
+                for at, code in zip(some, told, strict=True):
+                    if STANDINGS[code] is None:
+                        rest.append(at)
+                    else:
+                        found[at] = code
+        held = ((at, self._hold(asked[at][0], table)) for at in sorted(rest))
         for batch in _batches([(at, priced) for at, priced in held if priced is not None]):
-            told = self._judge([priced for _, priced in batch], [asked[at][1] for at, _ in batch], decimals, policy)
-            for (at, _), verdicts in zip(batch, told, strict=True):
-                found[at] = verdicts
+            told = self._judge_held(
+                [priced for _, priced in batch], [asked[at][1] for at, _ in batch], decimals, policy
+            )
+            for (at, _), code in zip(batch, told, strict=True):
+                found[at] = code
         return found
 
-    def _judge(
+    def _judge_held(
         self, priced: Sequence[Priced], cash: Sequence[tuple[int, int]], decimals: int, policy: MarginPolicy
-    ) -> list[tuple[Verdicts, Verdicts]]:
-        """Return what floats alone can tell. The axes of all arrays: initial and maintenance, party, book."""
+    ) -> list[int]:
         table = self._table(policy)
-        grid = Grid(table, [held for _, held in priced])
-        losses, costs = grid.result, grid.costs()
-        unit = float(10 ** (54 - decimals))
-        worst = np.array((np.maximum.reduce(losses.losses), -np.minimum.reduce(losses.losses)))
-        scanned = grid.per_book(np.maximum(worst, 0.0))
-        value, value_error, loss_error = grid.per_book(np.array((losses.value, losses.value_error, losses.loss_error)))
         expired: Array = np.array([amount for amount, _ in priced], dtype=np.float64)
-        value, value_error = value + expired, value_error + ROUNDING * np.abs(expired)
-        held: Array = np.array(cash, dtype=np.float64).T
-        equity = held + _SIGNS * (value / unit)
-        independent = [[float(money_to_tokens_up(amount, decimals))] for amount in policy.independent_amounts]
-        least: Array = np.array((independent, independent)) * _SHARES
-        required = np.maximum(least, (table.scanned * scanned + (costs.shared + costs.short)) / unit)
-        # (S) for the sums formed here, (T) for what the integers round.
-        band = (value_error + table.scanned * loss_error + costs.error) / unit
-        band = band + ROUNDING * (np.abs(held) + np.abs(value) / unit + required) + TOKENS
-        surplus = equity - required
-        verdicts = np.where(surplus > band, 1, np.where(surplus < -band, 0, -1)).reshape(4, -1).T.tolist()
-        return [((_SAID[a], _SAID[c]), (_SAID[b], _SAID[d])) for a, b, c, d in verdicts]
+        return _judge(table, Grid(table, [held for _, held in priced]), cash, decimals, expired)
 
     def scan(self, groups: Sequence[tuple[Position, ...]], policy: MarginPolicy, age: int) -> list[Scan]:
         """Return the scan of each underlying's live positions: the `Scanner` that `margin` takes."""
@@ -239,11 +278,37 @@ class FloatScreen:
         return expired, Held(Strip(live), expiries, live_vols)
 
 
-def _standings(found: tuple[Verdicts, Verdicts]) -> tuple[Standing, Standing] | None:
-    (initial0, maintenance0), (initial1, maintenance1) = found
-    if initial0 is None or maintenance0 is None or initial1 is None or maintenance1 is None:
-        return None
-    return Standing(0, initial0, maintenance0), Standing(1, initial1, maintenance1)
+def _judge(
+    table: Table,
+    grid: Grid | Window,
+    cash: Sequence[tuple[int, int]],
+    decimals: int,
+    expired: Array | None = None,
+) -> list[int]:
+    """Return the place in `VERDICTS` of what floats alone can tell of each book. `expired` is the value of dead legs.
+
+    The axes of all arrays: initial and maintenance, party, book.
+    """
+    losses, costs = grid.result, grid.costs()
+    unit = float(10 ** (54 - decimals))
+    worst = np.empty((2, *losses.value.shape))
+    np.maximum.reduce(losses.losses, axis=0, out=worst[0])
+    np.negative(np.minimum.reduce(losses.losses, axis=0, out=worst[1]), out=worst[1])
+    scanned = grid.per_book(np.maximum(worst, 0.0, out=worst))
+    value, value_error, loss_error = grid.per_book(np.array((losses.value, losses.value_error, losses.loss_error)))
+    if expired is not None:
+        value, value_error = value + expired, value_error + ROUNDING * np.abs(expired)
+    held: Array = np.array(cash, dtype=np.float64).T
+    equity = held + _SIGNS * (value / unit)
+    required = np.maximum(table.least(decimals), (table.scanned * scanned + (costs.shared + costs.short)) / unit)
+    # (S) for the sums formed here, (T) for what the integers round.
+    band = (value_error + table.scanned * loss_error + costs.error) / unit
+    band = band + ROUNDING * (np.abs(held) + np.abs(value) / unit + required) + TOKENS
+    surplus = equity - required
+    # Not a number is neither.
+    told = np.greater(surplus, band) * 1.0 - np.less(surplus, -band)
+    codes: list[int] = (NOTHING_TOLD + _PLACES @ told.reshape(4, -1)).astype(np.intp).tolist()
+    return codes
 
 
 def _batches(priced: Sequence[tuple[int, Priced]]) -> Iterator[list[tuple[int, Priced]]]:

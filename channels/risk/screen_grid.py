@@ -20,7 +20,7 @@ from ..model.marks import MAX_VOL
 from ..model.option import MAX_PRICE, Leg, OptionKind
 from ..units import SECONDS_PER_YEAR, WAD
 from . import fixed
-from .policy import MarginPolicy, VolShock
+from .policy import MarginPolicy, VolShock, money_to_tokens_up
 from .scenarios import bumps_up
 
 Array = NDArray[np.float64]
@@ -49,7 +49,7 @@ def _coefficients(name: str) -> tuple[float, ...]:
 _TAILS: Array = np.array(
     [(0.0, *_coefficients("TAIL_P")), (fixed.TAIL_Q8 / 2 ** (fixed.TAIL_GAIN + 72), *_coefficients("TAIL_Q"))]
 ).T
-_INV_SQRT_2PI = fixed.INV_SQRT_2PI_Q120 / 2**120
+INV_SQRT_2PI = fixed.INV_SQRT_2PI_Q120 / 2**120
 
 
 Expiry = tuple[int, int, int, int, int, int, int]
@@ -63,15 +63,20 @@ def side_of(kind: OptionKind) -> int:
 
 
 class Table:
-    """A policy's grid as arrays, with the unmoved row added at the end; distinct spot factors and times come once."""
+    """A policy's grid as arrays; distinct spot factors and times come once.
+
+    `base` is the unmoved row, added at the end where the policy has none; `farthest` is the greatest spot factor.
+    """
 
     def __init__(self, policy: MarginPolicy) -> None:
         rows = policy.scenarios
         factors = list(dict.fromkeys((WAD, *(row.spot_factor for row in rows))))
         times = list(dict.fromkeys(((VolShock.NONE, 0), *((row.vol_shock, row.horizon) for row in rows))))
+        pairs = [(factors.index(row.spot_factor), times.index((row.vol_shock, row.horizon))) for row in rows]
+        self.base = pairs.index((0, 0)) if (0, 0) in pairs else len(pairs)
+        self.factor_of_row, self.time_of_row = np.array([*pairs, (0, 0)][: max(len(pairs), self.base + 1)]).T.copy()
         self.policy = policy
-        self.factor_of_row = np.array([factors.index(row.spot_factor) for row in rows] + [0])
-        self.time_of_row = np.array([times.index((row.vol_shock, row.horizon)) for row in rows] + [0])
+        self.farthest = factors.index(max(factors))
         self.factors: Array = np.array(factors, dtype=np.float64)[:, None] / WAD
         self.shock_of_time = np.array([int(shock) for shock, _ in times])
         self.horizons: Array = np.array([[horizon] for _, horizon in times], dtype=np.float64)
@@ -79,6 +84,19 @@ class Table:
         self.scanned: Array = np.array([[[policy.scan_initial]], [[policy.scan_maintenance]]], dtype=np.float64) / WAD
         self.charges: Array = np.array([[policy.gamma_charge], [policy.vega_charge]], dtype=np.float64) / WAD
         self._multipliers: dict[tuple[int, int], tuple[int, int]] = {}
+        self._least: dict[int, Array] = {}
+
+    def least(self, decimals: int) -> Array:
+        """Return the least requirement, token units: the independent amounts for initial, half for maintenance margin.
+
+        By kind, party and one column for all books.
+        """
+        found = self._least.get(decimals)
+        if found is None:
+            amounts = [money_to_tokens_up(amount, decimals) for amount in self.policy.independent_amounts]
+            independent: Array = np.array(amounts, dtype=np.float64)[:, None]
+            found = self._least[decimals] = np.array((independent, independent / 2))
+        return found
 
     def multipliers(self, seconds: int, age: int) -> tuple[int, int]:
         """Return what a volatility of that tenor is multiplied by where it rises and where it falls, WAD."""
@@ -94,18 +112,32 @@ class Table:
 class Strip:
     """What the grid needs of live legs alone, in the order of a book; it outlives every mark.
 
-    `expiry` numbers each leg's (underlying, expiry) from 0; `expiries` and `underlyings` say at which leg each begins.
+    `expiry` numbers each leg's (underlying, expiry) from 0; `expiries` and `underlyings` say at which leg each begins,
+    `dates` when each expiry is, and `underlying_of_expiry` numbers its underlying.
     """
 
-    __slots__ = ("columns", "count", "expiries", "expiry", "legs", "underlyings")
+    __slots__ = (
+        "columns",
+        "count",
+        "dates",
+        "expiries",
+        "expiry",
+        "legs",
+        "ln_strike",
+        "underlying_of_expiry",
+        "underlyings",
+    )
 
     def __init__(self, legs: Sequence[Leg]) -> None:
         self.legs, self.count = legs, len(legs)
         rows = [(leg.strike, side_of(leg.kind), leg.quantity) for leg in legs]
         self.columns: Array = np.array(rows, dtype=np.float64).T.copy()
+        self.ln_strike: Array = np.log(self.columns[0])[:, None]
         expiry = numbered((leg.underlying, leg.expiry) for leg in legs)
         self.expiry = np.array(expiry)
         self.expiries = _starts(expiry)
+        self.dates = [legs[at].expiry for at in self.expiries]
+        self.underlying_of_expiry = np.array(numbered(legs[at].underlying for at in self.expiries))
         self.underlyings = _starts(numbered(leg.underlying for leg in legs))
 
 
@@ -185,7 +217,7 @@ class Grid:
         vol: Array = np.array([vol for held in books for vol in held.vols], dtype=np.float64)
         self.strike, self.side = strike, side
         with np.errstate(under="ignore"):
-            forwards = _clamped(_clamped(table.factors * spot) * (ratio / WAD))
+            forwards = clamped(clamped(table.factors * spot) * (ratio / WAD))
             forwards[0] = forward
             reach = np.maximum.reduce(forwards, axis=0)
             roots = np.sqrt(np.maximum(seconds - table.horizons, 0.0) / SECONDS_PER_YEAR)
@@ -209,7 +241,8 @@ class Grid:
             tails *= decay
             near, far = tails
             np.subtract(1.0, near, out=near, where=h > 0)
-            self._base = lower[0], near[-1], far[-1], decay[-1]
+            at = table.base
+            self._base = lower[0], near[at], far[at], decay[at]
             price = np.maximum(near - far, 0.0)
             price *= (lower * self.notional).take(table.factor_of_row, axis=0)
             exercise = np.maximum(side * (forwards - strike), 0.0) * self.notional
@@ -218,8 +251,8 @@ class Grid:
         self._size = np.abs(self.notional)
         error = np.add.reduceat(self._size * (ROUNDING * (reach.take(expiry) + strike) + WEI), self.by_underlying)
         # (L) a loss is a difference of two values that the integers round up to 1e36.
-        losses = (values[-1] - values[:-1]) * table.damping
-        self.result = Losses(losses, values[-1], error, 2.0 * error + WAD)
+        losses = (values[at] - values[: len(table.damping)]) * table.damping
+        self.result = Losses(losses, values[at], error, 2.0 * error + WAD)
 
     def per_book(self, by_underlying: Array) -> Array:
         """Return the sum over each book's underlyings, which are the last axis."""
@@ -237,7 +270,7 @@ class Grid:
         below = forward < self.strike
         delta = lower * np.where(below, near, -far)
         delta += np.where(below == (side < 0), side * forward, 0.0)
-        density = lower * decay * _INV_SQRT_2PI
+        density = lower * decay * INV_SQRT_2PI
         gamma = density * (move * move) / (2 * np.maximum(width, move))
         vega = density * self.root
         net = self.per_book(np.abs(np.add.reduceat(delta * self.notional, self.by_underlying)) * delta_charge)
@@ -269,5 +302,5 @@ def _cumulated(sizes: Sequence[int]) -> Indices:
     return np.array([0, *accumulate(sizes[:-1])])
 
 
-def _clamped(price: Array) -> Array:
+def clamped(price: Array) -> Array:
     return np.minimum(np.maximum(price, 1.0), MAX_PRICE)

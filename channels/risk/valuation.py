@@ -83,23 +83,27 @@ def schedule(
     now = marks.time if t is None else max(t, marks.time)
     given, settled = spots or {}, settlements or {}
     spot_of = {mark.underlying: given.get(mark.underlying, mark.spot) for mark in marks.spots}
-    for spot in spot_of.values():
-        if not 1 <= spot <= MAX_PRICE:
-            raise OutOfBounds("spot", spot, 1, MAX_PRICE)
+    if given:  # a mark's own is within them by birth
+        for spot in spot_of.values():
+            if not 1 <= spot <= MAX_PRICE:
+                raise OutOfBounds("spot", spot, 1, MAX_PRICE)
     expiries = {}
     for mark in marks.expiries:
-        left, span = max(mark.expiry - now, 0), mark.expiry - marks.time
+        spot, left, span = spot_of[mark.underlying], mark.expiry - now, mark.expiry - marks.time
         ratio = discount = WAD
         if 0 < left == span:
             ratio, discount = mark.ratio, mark.discount  # what `converge_down` gives where nothing has passed
-        elif left:
+        elif left > 0:
             ratio, discount = converge_down(mark.ratio, left, span), converge_down(mark.discount, left, span)
-        forward = forward_down(spot_of[mark.underlying], ratio)
-        settlement = settled.get((mark.underlying, mark.expiry), 0)
-        if not 0 <= settlement <= (0 if left else MAX_SETTLEMENT):
-            raise OutOfBounds("settlement", settlement, 0, 0 if left else MAX_SETTLEMENT)
-        forward = settlement or forward
-        expiries[mark.underlying, mark.expiry] = Moment(spot_of[mark.underlying], left, ratio, discount, forward)
+        else:
+            left = 0
+        forward = forward_down(spot, ratio)
+        if settled:
+            settlement = settled.get((mark.underlying, mark.expiry), 0)
+            if not 0 <= settlement <= (0 if left else MAX_SETTLEMENT):
+                raise OutOfBounds("settlement", settlement, 0, 0 if left else MAX_SETTLEMENT)
+            forward = settlement or forward
+        expiries[mark.underlying, mark.expiry] = Moment(spot, left, ratio, discount, forward)
     return expiries
 
 

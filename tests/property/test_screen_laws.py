@@ -20,11 +20,22 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from channels.core.monitor import standings_many
 from channels.errors import ChannelError, OutOfBounds
 from channels.model import Book
-from channels.risk import DEFAULT_POLICY, EXACT, MarginPolicy, MarginReport, Standing, margin, screen, screen_grid
+from channels.risk import (
+    DEFAULT_POLICY,
+    EXACT,
+    MarginPolicy,
+    MarginReport,
+    Standing,
+    margin,
+    screen,
+    screen_grid,
+    screen_window,
+)
 from channels.risk.margin import replacement_cost, scenario_values
 from channels.risk.screen import FloatScreen, Verdicts
 from channels.risk.screen_grid import Grid, Held, Strip, Table
-from channels.risk.valuation import positions
+from channels.risk.screen_window import Window, quotes_of
+from channels.risk.valuation import Position, positions
 from channels.units import WAD, div_up
 from tests.contracts.engine_books import POLICIES, Case, random_case
 from tests.desk_books import desk_book
@@ -210,17 +221,22 @@ def test_many_are_judged_as_one_by_one(
 
 
 def narrowed(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
-    for name in ("ROUNDING", "WEI", "TOKENS"):
-        for module in (screen, screen_grid):
+    for name in ("ROUNDING", "WEI", "TOKENS", "COARSE", "COARSE_WIDTH"):
+        for module in (screen, screen_grid, screen_window):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, getattr(module, name) * factor)
 
 
 def test_without_its_band_the_screen_is_wrong_on_the_boundary(monkeypatch: pytest.MonkeyPatch) -> None:
     driven = [one for seed in range(10) for one in drives(desk_book(seed), 18, DEFAULT_POLICY, ON_THE_BOUNDARY)]
-    narrowed(monkeypatch, 1e-6)
-    wrong = check_boundary(driven, 18, engine=FloatScreen())
-    assert wrong > 20
+    with monkeypatch.context() as patch:
+        narrowed(patch, 1e-6)
+        assert check_boundary(driven, 18, engine=FloatScreen()) > 20
+        patch.setattr(screen, "quotes_of", lambda strip, marks: None)
+        assert check_boundary(driven, 18, engine=FloatScreen()) > 20, "of the grid"
+    monkeypatch.setattr(screen_window, "COARSE", screen_window.COARSE * 1e-3)
+    driven = [one for seed in range(10) for one in drives(desk_book(seed), 18, DEFAULT_POLICY, (-(10**9), 10**9))]
+    assert check_boundary(driven, 18, engine=FloatScreen()) > 20, "of a window"
 
 
 def share_unsure(seeds: range, decimals: int) -> float:
@@ -239,6 +255,24 @@ def share_unsure(seeds: range, decimals: int) -> float:
 @pytest.mark.parametrize("decimals", [6, 18])
 def test_on_ordinary_books_floats_are_sure(decimals: int) -> None:
     assert share_unsure(range(200), decimals) < 0.01
+
+
+def test_on_ordinary_books_windows_are_sure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a window leaves to the grid is little too, or nothing would be gained."""
+
+    def refused(*_: object) -> None:
+        raise AssertionError
+
+    books = [desk_book(seed) for seed in range(100)]
+    left = 0
+    monkeypatch.setattr(screen, "Grid", refused)
+    for seed, book in enumerate(books):
+        report, _ = margin(book, (0, 0), 6)
+        try:
+            SCREEN.standings(book, (report.initial_margin * (seed * 7919 % 300) // 100 - report.value, 10**20), 6)
+        except AssertionError:
+            left += 1
+    assert left <= 2
 
 
 def test_on_ordinary_books_one_row_is_the_worst() -> None:
@@ -294,18 +328,39 @@ def measure(book: Book, t: int, spots: dict[str, int] | None, policy: MarginPoli
         for p in live
     }  # fmt: skip
     strip = Strip([p.leg for p in live])
-    grid = Grid(table, [Held(strip, list(expiries.values()), [p.vol for p in live])])
-    result = grid.result
-    assert np.isfinite(result.losses).all()
     groups = [tuple(group) for _, group in groupby(live, key=lambda p: p.leg.underlying)]
+    compare(Grid(table, [Held(strip, list(expiries.values()), [p.vol for p in live])]), groups, age, policy, seen)
+
+
+def measure_window(book: Book, policy: MarginPolicy, seen: Errors) -> bool:
+    """The same for a window of one state, the book at its marks; return whether a window takes it at all."""
+    strip = Strip(book.legs)
+    quotes = quotes_of(strip, [book.marks])
+    if quotes is None:
+        return False
+    groups = [tuple(group) for _, group in groupby(positions(book), key=lambda p: p.leg.underlying)]
+    compare(Window(Table(policy), strip, quotes), groups, 0, policy, seen)
+    return True
+
+
+def compare(
+    grid: Grid | Window, groups: list[tuple[Position, ...]], age: int, policy: MarginPolicy, seen: Errors
+) -> None:
+    rows, underlyings = len(policy.scenarios), len(groups)
+    result = grid.result
+    losses = result.losses.reshape(rows, underlyings)
+    value, value_error, loss_error = (
+        array.reshape(underlyings) for array in (result.value, result.value_error, result.loss_error)
+    )
+    assert np.isfinite(losses).all()
     for number, group in enumerate(groups):
         base = sum(position.value for position in group)
-        seen.value = max(seen.value, abs(int(result.value[number]) - base) / result.value_error[number])
+        seen.value = max(seen.value, abs(int(value[number]) - base) / value_error[number])
         for row, moved in enumerate(scenario_values(group, base, policy, age)):
-            found, damping = int(result.losses[row, number]), policy.scenarios[row].damping
+            found, damping = int(losses[row, number]), policy.scenarios[row].damping
             for sign in (1, -1):
                 exact = div_up(sign * (base - moved), WAD) * damping
-                seen.loss = max(seen.loss, abs(sign * found - exact) / result.loss_error[number])
+                seen.loss = max(seen.loss, abs(sign * found - exact) / loss_error[number])
     costs = grid.costs()
     for party, charges in enumerate(replacement_cost(groups, policy, 18)):
         # Each of the four lines was rounded up to a token unit, 1e36.
@@ -320,6 +375,16 @@ def test_no_error_exceeds_its_bound_and_the_bound_is_no_fantasy() -> None:
         measure(*facts, extreme)
     for facts in desks(range(100)):
         measure(*facts, ordinary)
+    for seen in (extreme, ordinary):
+        assert max(seen.value, seen.loss, seen.cost) <= 1.0, seen
+    assert min(ordinary.value, ordinary.loss) > 1e-3, "the band is a thousand times too wide"
+
+
+def test_no_error_of_a_window_exceeds_its_bound() -> None:
+    extreme, ordinary = Errors(), Errors()
+    taken = sum(measure_window(book, policy, extreme) for book, _, _, policy in cases(range(1000)))
+    assert taken > 40, "the edges are left to the grid"
+    assert all(measure_window(book, policy, ordinary) for book, _, _, policy in desks(range(100)))
     for seen in (extreme, ordinary):
         assert max(seen.value, seen.loss, seen.cost) <= 1.0, seen
     assert min(ordinary.value, ordinary.loss) > 1e-3, "the band is a thousand times too wide"
@@ -340,5 +405,9 @@ def test_five_thousand_books_on_the_boundary() -> None:
         assert check_boundary(driven, decimals) == 0, seed
     for facts in (*cases(range(1000, 4000)), *desks(range(1000, 4000))):
         measure(*facts, seen)
+    assert max(seen.value, seen.loss, seen.cost) <= 1.0, seen
+    seen = Errors()
+    for book, _, _, policy in (*cases(range(1000, 6000)), *desks(range(1000, 3000))):
+        measure_window(book, policy, seen)
     assert max(seen.value, seen.loss, seen.cost) <= 1.0, seen
     assert EXACT.standings(desk_book(1), (0, 0), 6) is None

@@ -18,3 +18,4 @@ def test_every_fitted_constant_is_regenerated_to_the_last_digit() -> None:
     )
     assert tool.returncode == 0, tool.stdout
     assert "tail: absolute error of N 9.76e-20" in tool.stdout
+    assert "coarse tail, Q: absolute error of N 5.96e-8" in tool.stdout

@@ -16,10 +16,22 @@ from channels.errors import InvariantBroken, OutOfBounds
 from channels.model import EMPTY_BOOK, Book, ExpiryMark, Leg, Marks, SpotMark, VolMark
 from channels.model.marks import MAX_VOL
 from channels.model.option import MAX_PRICE, MAX_QUANTITY, OptionKind
-from channels.risk import DEFAULT_POLICY, EXACT, MarginPolicy, Scenario, VolShock, fixed, margin, screen
+from channels.risk import (
+    DEFAULT_POLICY,
+    EXACT,
+    MarginPolicy,
+    Scenario,
+    VolShock,
+    fixed,
+    margin,
+    screen,
+    screen_grid,
+    screen_window,
+)
 from channels.risk.scenarios import bumps_up
 from channels.risk.screen import FloatScreen
-from channels.risk.screen_grid import LEAST_WIDTH, Grid, Held, Strip, Table, scaled_tail
+from channels.risk.screen_grid import LEAST_WIDTH, Array, Grid, Held, Strip, Table, scaled_tail
+from channels.risk.screen_window import COARSE, SAFE_FORWARD, Quotes, Window, coarse_tail, quotes_of
 from channels.risk.valuation import positions
 from channels.units import SECONDS_PER_DAY as DAY, WAD
 
@@ -55,6 +67,19 @@ def test_the_tail_against_the_error_function() -> None:
     for at, found in zip(z.tolist(), normal.tolist(), strict=True):
         exact = erfc(mpf(at) / sqrt(mpf(2))) / 2
         assert abs(mpf(found) - exact) <= (42 + at * at / 2) * ROUNDOFF * exact + mpf("1e-19"), at
+
+
+def test_the_coarse_tail_is_good_to_the_band_it_was_given() -> None:
+    """At 8,001 points of [0, 8]: between two of them the error moves by less than 4e-10, for both slopes are at most
+    0.4 and the fit's follows; beyond, N(-z) is below 1e-15 and the rational below a half."""
+    mp.dps = 30
+    z = np.linspace(0.0, 8.0, 8_001)
+    normal = np.exp(z * z * -0.5) * coarse_tail(z)
+    worst = max(abs(found - float(erfc(mpf(at) / sqrt(mpf(2))) / 2)) for at, found in zip(z, normal, strict=True))
+    assert 5.9e-8 < worst < 6.2e-8
+    assert COARSE > 6.2e-8 + 2.0**-40
+    beyond = np.exp(np.linspace(np.log(8.0), np.log(64.0 / LEAST_WIDTH), 1_000))
+    assert ((coarse_tail(beyond) > 0.0) & (coarse_tail(beyond) < 0.1)).all()
 
 
 def test_the_tail_stays_finite_where_no_volatility_is_left() -> None:
@@ -136,7 +161,8 @@ def test_the_largest_book_there_can_be() -> None:
 def test_what_is_not_a_number_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Should floats ever fail, every row is a candidate and no verdict is given."""
     held = book(Leg.call(ETH, TIME + 30 * DAY, 3000, quantity=-1))
-    monkeypatch.setattr("channels.risk.screen_grid.LEAST_WIDTH", float("nan"))
+    for module in (screen_grid, screen_window):
+        monkeypatch.setattr(module, "LEAST_WIDTH", float("nan"))
     assert candidates(held) == (list(range(34)), list(range(34)))
     assert SCREEN.standings(held, (10**30, 10**30), 6) is None
     assert SCREEN.margin(held, (0, 0), 6) == margin(held, (0, 0), 6)
@@ -165,6 +191,149 @@ def test_what_is_not_a_number_in_one_book_reaches_no_other() -> None:
         assert costs.short[:, at].tolist() == alone.costs().short[:, 0].tolist()
 
 
+def moved(held: Book, count: int) -> list[Book]:
+    """The same legs under marks whose spot, volatilities and, every third time, time are others."""
+    return [
+        Book(
+            held.legs,
+            replace(
+                held.marks,
+                time=held.marks.time + i // 3,
+                spots=tuple(replace(mark, spot=mark.spot * (1000 + i) // 1000) for mark in held.marks.spots),
+                vols=tuple(replace(mark, vol=mark.vol * (1000 - i) // 1000) for mark in held.marks.vols),
+            ),
+            held.salt,
+        )
+        for i in range(count)
+    ]
+
+
+def two_underlyings() -> Book:
+    expiries = (TIME + 7 * DAY, TIME + 90 * DAY)
+    legs = [
+        (Leg.call if i % 2 else Leg.put)(name, expiries[i // 2 % 2], 100 * (i + 5), quantity=(-1) ** i * (1 + i))
+        for name in ("BTC/USD", ETH)
+        for i in range(8)
+    ]
+    marks = Marks.at(TIME, spots={"BTC/USD": 1100, ETH: 900}, vols=dict.fromkeys(legs, "0.7"))
+    return Book.of(legs, marks, bytes(31) + b"\1")
+
+
+def side_by_side(states: list[Book], policy: MarginPolicy = DEFAULT_POLICY) -> tuple[Window, Grid]:
+    table, strip = Table(policy), Strip(states[0].legs)
+    quotes = quotes_of(strip, [state.marks for state in states])
+    assert quotes is not None
+    held = [priced[1] for priced in (SCREEN._hold(state, table) for state in states) if priced is not None]
+    return Window(table, strip, quotes), Grid(table, held)
+
+
+BASELESS = MarginPolicy(
+    scenarios=(
+        Scenario(2 * WAD, VolShock.UP, WAD // 2),
+        Scenario(WAD // 2, VolShock.DOWN),
+        Scenario(2 * WAD, VolShock.UP),
+    )
+)
+
+
+@pytest.mark.parametrize("policy", [DEFAULT_POLICY, BASELESS])
+@pytest.mark.parametrize("count", [1, 2, 13])
+def test_a_window_has_the_figures_of_the_grid_within_its_band(count: int, policy: MarginPolicy) -> None:
+    """The grid is the simple version: sums and bounds in the same places, whatever blocks of rows there are."""
+    window, grid = side_by_side(moved(two_underlyings(), count), policy)
+    found, simple = window.result, grid.result
+
+    def by_state(array: Array) -> Array:
+        """The grid has the underlyings of one book next to each other, a window has states so."""
+        return array.reshape(*array.shape[:-1], count, 2).swapaxes(-1, -2)
+
+    assert (np.abs(found.losses - by_state(simple.losses)) <= found.loss_error).all()
+    assert (np.abs(found.value - by_state(simple.value)) <= found.value_error).all()
+    assert (found.value_error >= by_state(simple.value_error)).all()
+    assert (window.per_book(found.value) == found.value.sum(axis=0)).all()
+    coarse, fine = window.costs(), grid.costs()
+    assert (np.abs(coarse.shared - fine.shared) <= coarse.error).all()
+    assert np.abs(coarse.short / np.maximum(fine.short, 1.0) - 1.0).max() < 1e-14
+    assert (coarse.error >= fine.error).all()
+
+
+def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = moved(two_underlyings(), 3)
+    whole, _ = side_by_side(states)
+    for size in (1, 100, 500):
+        monkeypatch.setattr(screen_window, "BLOCK", size)
+        parts, _ = side_by_side(states)
+        assert (parts.result.losses == whole.result.losses).all()
+        assert (parts.costs().shared == whole.costs().shared).all()
+
+
+def test_what_is_not_a_number_in_one_state_reaches_no_other() -> None:
+    states = moved(two_underlyings(), 3)
+    table, strip = Table(DEFAULT_POLICY), Strip(states[0].legs)
+    quotes = Quotes(strip, [state.marks for state in states])
+    whole = Window(table, strip, quotes)
+    quotes.vol[0, 1] = float("nan")
+    broken = Window(table, strip, quotes)
+    assert np.isnan(broken.result.value[0, 1])
+    assert np.isnan(broken.costs().shared[1])
+    for at in (0, 2):
+        assert (broken.result.losses[..., at] == whole.result.losses[..., at]).all()
+        assert broken.costs().shared[at] == whole.costs().shared[at]
+        assert broken.costs().error[at] == whole.costs().error[at]
+
+
+def test_a_window_leaves_dead_legs_and_forwards_near_the_bounds_to_the_integers() -> None:
+    held = book(Leg.call(ETH, TIME + DAY, 3000, quantity=-1))
+    strip = Strip(held.legs)
+    for spot, ratio, time, taken in (
+        (3000 * WAD, WAD, TIME, True),
+        (3000 * WAD, WAD, TIME + DAY, False),
+        (int(SAFE_FORWARD[0]), WAD, TIME, True),
+        (int(SAFE_FORWARD[0]), WAD - 10**6, TIME, False),
+        (int(SAFE_FORWARD[1]), WAD, TIME, True),
+        (int(SAFE_FORWARD[1]), WAD + 10**6, TIME, False),
+    ):
+        marks = replace(
+            held.marks, time=time, spots=(SpotMark(ETH, spot),), expiries=(ExpiryMark(ETH, TIME + DAY, ratio, WAD),)
+        )
+        assert (quotes_of(strip, [held.marks, marks]) is not None) is taken
+
+
+def test_who_is_judged_in_a_window_and_who_is_left_to_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """States of the same legs together, as many as there may be; others, and what is within the band, in the grid."""
+    windows: list[int] = []
+    grids: list[int] = []
+
+    class CountingWindow(Window):
+        def __init__(self, table: Table, strip: Strip, quotes: Quotes) -> None:
+            windows.append(len(quotes.marks))
+            super().__init__(table, strip, quotes)
+
+    class CountingGrid(Grid):
+        def __init__(self, table: Table, books: Sequence[Held]) -> None:
+            grids.append(len(books))
+            super().__init__(table, books)
+
+    monkeypatch.setattr(screen, "Window", CountingWindow)
+    monkeypatch.setattr(screen, "Grid", CountingGrid)
+    many, few = moved(two_underlyings(), 9), moved(book(Leg.call(ETH, TIME + 30 * DAY, 3000, quantity=-1)), 3)
+    rich = (10**13, 10**13)
+    asked = [(one, rich) for pair in zip(many, few, strict=False) for one in pair] + [(one, rich) for one in many[3:]]
+    clear = SCREEN.standings_many(asked, 6)
+    assert (windows, grids) == ([9], [3])
+    assert clear[0] == SCREEN.standings(many[0], rich, 6)
+    report, _ = margin(many[4], (0, 0), 18)
+    near = (report.initial_margin - report.value + 10**11, 10**30)
+    poor = [(one, near if one is many[4] else (10**30, 10**30)) for one in many]
+    windows.clear()
+    grids.clear()
+    monkeypatch.setattr(screen, "WINDOW_LEGS", 5 * 16)
+    told = SCREEN.standings_many(poor, 18)
+    assert (windows, grids) == ([5, 4], [1])
+    assert told[4] is not None
+    assert told[4][0].covers_initial
+
+
 def test_a_batch_of_any_size_is_judged_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Books without a live leg in between, and passes that end everywhere."""
     small = book(Leg.call(ETH, TIME + 30 * DAY, 3000, quantity=-1))
@@ -182,6 +351,7 @@ def test_a_batch_of_any_size_is_judged_in_its_order(monkeypatch: pytest.MonkeyPa
             super().__init__(table, books)
 
     monkeypatch.setattr(screen, "Grid", Counting)
+    monkeypatch.setattr(screen, "WINDOW_FROM", 100)
     for at_once, sizes in ((1, [1] * 8), (22, [3, 2, 2, 1]), (41, [3, 3, 2]), (42, [4, 4]), (84, [8])):
         monkeypatch.setattr(screen, "LEGS_AT_ONCE", at_once)
         passes.clear()
