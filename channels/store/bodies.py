@@ -41,8 +41,8 @@ _QUANTITIES = s.blob(MAX_LEGS * _QUANTITY_BYTES)
 def _pack_book(book: Any) -> Any:
     if type(book) is not Book or not book.legs:
         return s.BOOK.pack(book)
-    quantities = [leg.quantity.to_bytes(_QUANTITY_BYTES, "big", signed=True) for leg in book.legs]
-    return s.BYTES32.pack(book.salt), s.MARKS.pack(book.marks), b"".join(quantities)
+    quantities = b"".join([leg.words[-_QUANTITY_BYTES:] for leg in book.legs])  # the quantity is a leg's last word
+    return s.BYTES32.pack(book.salt), s.MARKS.pack(book.marks), quantities
 
 
 def _unpack_book(raw: Any) -> Book:

@@ -193,22 +193,27 @@ def test_marks_that_do_not_hang_together_have_no_bytes() -> None:
     with pytest.raises(InvalidBook, match="lack the spot of A"):
         _ = replace(ONE, spots=()).encoded
     spare = replace(TWO, vols=TWO.vols[:1])
-    assert decode_marks(spare.encoded) == spare
+    assert everything(decode_marks(spare.encoded)) == everything(spare)
+    assert plainly_read(spare.encoded) == spare
+    assert TWO.is_exact
     assert not spare.is_exact
+    for expiry in (0, 2**63):
+        for read in (decode_marks, plainly_read):
+            with pytest.raises(InvalidBook, match="expiry"):
+                read(put(spare, 11 + 64 + 9 + 1, 8, expiry))
 
 
 def test_more_rows_than_a_book_can_need_have_no_bytes() -> None:
-    many = tuple(SpotMark(f"A{i}", 1) for i in range(5))
+    many = tuple(SpotMark("A" + i * "A", 1) for i in range(5))
     pairs = tuple(ExpiryMark("A", 1 + i, 1, 1) for i in range(9))
     vols = tuple(VolMark("A", 9, 1 + i, OptionKind.CALL, 1) for i in range(33))
     for change in ({"spots": many}, {"expiries": pairs}, {"vols": vols}):
         loose = replace(ONE, **change)
         with pytest.raises(InvalidBook, match="more than 4, 8 and 32"):
             _ = loose.encoded
-    for counts in (b"\5\0\0", b"\0\x09\0", b"\0\0\x21"):
-        raw = bytes(8) + counts + bytes(44 * counts[0] + 25 * counts[1] + 22 * counts[2])
-        with pytest.raises(InvalidBook):
-            decode_marks(raw)
+        for read in (decode_marks, plainly_read):
+            with pytest.raises(InvalidBook):
+                read(plainly_written(loose))
 
 
 @given(marks)

@@ -188,6 +188,19 @@ def test_what_is_no_short_record_is_refused(path: tuple[int, ...], value: Any) -
         read(raw)
 
 
+@pytest.mark.parametrize("held", [book(), EMPTY_BOOK], ids=["a book", "no book"])
+def test_more_operations_than_a_record_holds_are_not_written(held: Book) -> None:
+    mine = HalfSigned(state(held, version=2), held, Party.ZERO, bytes(65))
+    both = Agreed(mine.state, held, (bytes(65), bytes(65)))
+    seen = Acknowledge((0, 0), (0, 0))
+    assert read(written(Signed(mine, (seen,) * 16))) == Signed(mine, (seen,) * 16)
+    assert read(written(StateAgreed(both, (seen,) * 64))) == StateAgreed(both, (seen,) * 64)
+    listed: Any = [seen]
+    for record in (Signed(mine, (seen,) * 17), StateAgreed(both, (seen,) * 65), Signed(mine, listed)):
+        with pytest.raises(RuleViolation):
+            written(record)
+
+
 def test_nil_stands_for_no_marks_where_there_is_no_book() -> None:
     """It is read nowhere but in the short form: the empty book's records are written as ever."""
     record = Signed(half(version=2), (Mark(NO_MARKS),))

@@ -81,6 +81,9 @@ REFUSED = {
     "discount above 4": encoded(expiries=[expiry_row(discount=MAX_RATIO + 1)]),
     "discount zero": encoded(expiries=[expiry_row(discount=0)]),
     "forward above 2^92": encoded(spots=[spot_row(spot=MAX_PRICE)], expiries=[expiry_row(ratio=WAD + 1)]),
+    "forward 2^92 and one wei": encoded(
+        spots=[spot_row(spot=(2**92 + 1) // 17 * 10)], expiries=[expiry_row(ratio=17 * WAD // 10)]
+    ),
     "expiry zero": encoded(expiries=[expiry_row(expiry=0)], legs=[leg_row(expiry=0)]),
     "expiry above ten years": encoded(
         expiries=[expiry_row(expiry=NOW + MAX_TENOR + 1)], legs=[leg_row(expiry=NOW + MAX_TENOR + 1)]

@@ -142,7 +142,7 @@ numbers = st.sampled_from([0, 1, -1, 5, MOST, -MOST, MAX_AMOUNT, -MAX_AMOUNT, 2*
 pairs = st.tuples(numbers, numbers) | st.sampled_from([(10, 5), (10,), (10, 5, 0), [10, 5]])
 
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "channel": bytes(32), "version": 1, "intent": Intent.OPERATE, "valid_until": 0,
     "deposits": (10, 5), "withdrawals": (0, 0), "balances": (10, 5), "book": bytes(32),
 }  # fmt: skip
@@ -171,6 +171,29 @@ def test_a_state_is_born_as_its_rules_say_one_by_one(amounts: dict[str, Any], ot
         State(**made)
     assert type(refused.value) is expected[0]
     assert expected[1] in str(refused.value)
+
+
+@pytest.mark.parametrize("odd", [-1, MAX_AMOUNT, -MAX_AMOUNT, True, 5.0])
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("name", ["deposits", "withdrawals", "balances"])
+def test_an_amount_out_of_bounds_is_refused_though_the_state_adds_up(name: str, place: int, odd: Any) -> None:
+    pair = (odd, 7) if place == 0 else (7, odd)
+    if name == "balances" and odd == -1:
+        assert State(**GOOD | {"deposits": (3, 3), "balances": pair}).balances == pair
+        return
+    if name == "balances":
+        total = int(sum(pair))
+        made = GOOD | {"deposits": _halves(max(0, total)), "withdrawals": _halves(max(0, -total)), "balances": pair}
+    else:
+        total = sum(pair) if name == "deposits" else -sum(pair)
+        made = GOOD | {"deposits": (0, 0), "withdrawals": (0, 0), "balances": _halves(int(total)), name: pair}
+    assert sum(made["balances"]) == sum(made["deposits"]) - sum(made["withdrawals"])
+    with pytest.raises(InvalidState):
+        State(**made)
+
+
+def _halves(amount: int) -> tuple[int, int]:
+    return amount // 2, amount - amount // 2
 
 
 def test_frozen_means_frozen() -> None:
