@@ -7,8 +7,7 @@ the chain, the market or a margin model are in `rules`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import (
     CloseOutInvalid,
@@ -48,8 +47,7 @@ from ..risk.policy import MarginPolicy
 Pair = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A state in the making: what operations change, one after the other."""
 
     deposits: Pair = (0, 0)
@@ -61,8 +59,7 @@ class Draft:
     valid_until: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """What operations need beside the draft: who proposes them, the token's decimals, the margin policy."""
 
     proposer: Party
@@ -135,7 +132,7 @@ def _trade(draft: Draft, trade: Trade, setting: Setting) -> Draft:
     for leg in trade.legs:
         if leg.expiry <= max(trade.marks.time, draft.marks.time):
             raise TradeInvalid(f"{leg} has expired")
-    return replace(draft, legs=legs, marks=trade.marks, balances=_transfer(draft.balances, trade.premium))
+    return draft._replace(legs=legs, marks=trade.marks, balances=_transfer(draft.balances, trade.premium))
 
 
 def _withdraw(draft: Draft, withdraw: Withdraw, setting: Setting) -> Draft:
@@ -146,7 +143,7 @@ def _withdraw(draft: Draft, withdraw: Withdraw, setting: Setting) -> Draft:
 
 def _mark(draft: Draft, mark: Mark, setting: Setting) -> Draft:
     _check_marks(draft, mark.marks, draft.legs)
-    return replace(draft, marks=mark.marks)
+    return draft._replace(marks=mark.marks)
 
 
 def _acknowledge(draft: Draft, seen: Acknowledge, setting: Setting) -> Draft:
@@ -154,8 +151,7 @@ def _acknowledge(draft: Draft, seen: Acknowledge, setting: Setting) -> Draft:
         if seen.deposits[party] < draft.deposits[party]:
             raise UnconfirmedDeposit(party, seen.deposits[party], draft.deposits[party])
         arrived = seen.deposits[party] - draft.deposits[party]
-        draft = replace(
-            draft,
+        draft = draft._replace(
             deposits=_with(draft.deposits, party, seen.deposits[party]),
             balances=_with(draft.balances, party, draft.balances[party] + arrived),
         )
@@ -172,7 +168,7 @@ def _settle(draft: Draft, settle: SettleExpiry, setting: Setting) -> Draft:
     rest = tuple(leg for leg in draft.legs if leg.key[:2] != key)
     # Party 0 receives a positive payoff, so the transfer runs the other way round.
     balances = _transfer(draft.balances, -payoff(due, {key: settle.price}, setting.decimals))
-    return replace(draft, legs=rest, marks=draft.marks.covering(rest) if rest else NO_MARKS, balances=balances)
+    return draft._replace(legs=rest, marks=draft.marks.covering(rest) if rest else NO_MARKS, balances=balances)
 
 
 def _close_out(draft: Draft, closed: CloseOut, setting: Setting) -> Draft:
@@ -185,20 +181,20 @@ def _close_out(draft: Draft, closed: CloseOut, setting: Setting) -> Draft:
         raise CloseOutInvalid("payments exceed the deposits in the state")
     values, charges = close_out(Book(draft.legs, draft.marks, ZERO32), setting.decimals, setting.policy)
     balances = close_out_payouts(draft.balances, values, charges, closed.party)
-    return replace(draft, legs=(), marks=NO_MARKS, balances=balances)
+    return draft._replace(legs=(), marks=NO_MARKS, balances=balances)
 
 
 def _close(draft: Draft, close: Close, setting: Setting) -> Draft:
     balances = _transfer(draft.balances, close.transfer)
     if min(balances) < 0:
         raise IntentInvalid(f"a close would leave a party at {min(balances)} token units")
-    return replace(
-        draft, legs=(), marks=NO_MARKS, balances=balances, intent=Intent.CLOSE, valid_until=close.valid_until
+    return draft._replace(
+        legs=(), marks=NO_MARKS, balances=balances, intent=Intent.CLOSE, valid_until=close.valid_until
     )
 
 
 def _reopen(draft: Draft, reopen: Reopen, setting: Setting) -> Draft:
-    return replace(_fold_payments(draft, reopen.payments), intent=Intent.REOPEN, valid_until=reopen.valid_until)
+    return _fold_payments(draft, reopen.payments)._replace(intent=Intent.REOPEN, valid_until=reopen.valid_until)
 
 
 _STEPS: dict[type, Callable[[Draft, Any, Setting], Draft]] = {
@@ -232,8 +228,7 @@ def _fold_payments(draft: Draft, payments: Pair) -> Draft:
 
 
 def _pay_out(draft: Draft, party: Party, amount: int) -> Draft:
-    return replace(
-        draft,
+    return draft._replace(
         withdrawals=_with(draft.withdrawals, party, draft.withdrawals[party] + amount),
         balances=_with(draft.balances, party, draft.balances[party] - amount),
     )

@@ -246,7 +246,11 @@ class Channel:
         """The state and book that the next operations apply to: the newest that operates, agreed or registered."""
         registered = self.chain.registered
         newest = (self.agreed.state, self.agreed.book) if self.agreed else (None, EMPTY_BOOK)
-        if registered is not None and registered.intent is not Intent.CLOSE and registered.version > (self.agreed_version):
+        if (
+            registered is not None
+            and registered.intent is not Intent.CLOSE
+            and registered.version > (self.agreed_version)
+        ):
             for state, book in self.known():
                 if state == registered:
                     return state, book
@@ -274,8 +278,9 @@ class Channel:
             return newest.state, newest.book
         if self.in_flight:
             last = self.in_flight[-1]
-            newest = next(out.half for out in reversed(self.outstanding) if out.half.state.version == last)
-            return newest.state, newest.book
+            for out in reversed(self.outstanding):
+                if out.half.state.version == last:
+                    return out.half.state, out.half.book
         return self.base
 
     @property

@@ -159,10 +159,10 @@ def check_limits(channel: Channel, limits: Limits, operations: tuple[Operation, 
         raise PeerIsSilent(channel.unresponsive)
     if not channel.in_flight and not any(isinstance(operation, EXCLUSIVE) for operation in operations):
         return
-    base = channel.base_version
-    above = [out for out in channel.outstanding if out.version > base]
-    if len(above) >= limits.max_outstanding:
-        raise TooManyOutstanding(limits.max_outstanding)
+    if len(channel.outstanding) >= limits.max_outstanding:
+        base = channel.base_version
+        if sum(out.version > base for out in channel.outstanding) >= limits.max_outstanding:
+            raise TooManyOutstanding(limits.max_outstanding)
     if limits.max_exposure is not None:
         found = exposure(channel, with_state=(state, book)).costliest
         if found.cost > limits.max_exposure:

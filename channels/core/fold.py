@@ -106,12 +106,12 @@ def evolve(
         raise InvariantBroken("a journal starts with Opened", f"it starts with {type(record).__name__}")
     if isinstance(record, r.Checkpoint):
         return adopt(channel, record)
+    if isinstance(record, r.Signed):
+        return _evolve_signed(channel, record.half, record.operations)
     channel = changed(channel, recorded=channel.recorded + 1)
     match record:
         case r.TermsAccepted():
             return changed(channel, accepted=True)
-        case r.Signed(half, operations):
-            return _evolve_signed(channel, half, operations)
         case r.StateAgreed(agreed, _):
             return _evolve_agreed(channel, agreed)
         case r.ProposalsKilled(version):
@@ -150,6 +150,7 @@ def _evolve_signed(channel: Channel, half: HalfSigned, operations: tuple[Operati
     out = Outstanding(half, operations, channel.tip_version)
     return changed(
         channel,
+        recorded=channel.recorded + 1,
         outstanding=(*channel.outstanding, out),
         signed=max(channel.signed, version),
         in_flight=(*channel.in_flight, version) if channel.my_turn else channel.in_flight,

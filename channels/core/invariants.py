@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from ..errors import InvariantBroken
 from .channel import ChainView, Channel
 
@@ -10,21 +12,30 @@ def check(before: Channel, after: Channel) -> None:
     """Raise InvariantBroken if the step from `before` to `after` breaks a law. What did not change breaks none."""
     if after is before:
         return
-    _require(after.signed >= before.signed, "the highest signed version never falls", after.signed)
-    if after.agreed is not before.agreed:
-        _require(after.agreed_version >= before.agreed_version, "the agreed version never falls", after.agreed_version)
-    _require(after.turn >= before.turn, "the turn counter never falls", after.turn)
-    recovered = len(after.markers) > len(before.markers) and after.leap > before.frozen
-    _require(recovered or after.frozen >= before.frozen, "a frozen journal stays frozen", after.frozen)
-    _require(recovered or not before.suspect or bool(after.suspect), "a copy stays a copy", after.suspect)
-    _require(after.leap >= before.leap, "a recovery is for ever", after.leap)
-    _require(not after.is_frozen or after.signed == before.signed, "a frozen journal signs nothing", after.signed)
+    if after.signed < before.signed:
+        _broken("the highest signed version never falls", after.signed)
+    if after.agreed is not before.agreed and after.agreed_version < before.agreed_version:
+        _broken("the agreed version never falls", after.agreed_version)
+    if after.turn < before.turn:
+        _broken("the turn counter never falls", after.turn)
+    if after.leap < before.leap:
+        _broken("a recovery is for ever", after.leap)
+    if before.is_frozen or after.is_frozen:
+        _check_frozen(before, after)
     if after.chain is not before.chain:
         _check_chain(before.chain, after.chain)
     same = after.outstanding is before.outstanding and after.in_flight is before.in_flight
     if not same or after.signed != before.signed:
         _check_outstanding(before, after)
-    _require(not (after.in_flight and after.unanswered), "one side proposes at a time", after.in_flight)
+    if after.in_flight and after.unanswered:
+        _broken("one side proposes at a time", after.in_flight)
+
+
+def _check_frozen(before: Channel, after: Channel) -> None:
+    recovered = len(after.markers) > len(before.markers) and after.leap > before.frozen
+    _require(recovered or after.frozen >= before.frozen, "a frozen journal stays frozen", after.frozen)
+    _require(recovered or not before.suspect or bool(after.suspect), "a copy stays a copy", after.suspect)
+    _require(not after.is_frozen or after.signed == before.signed, "a frozen journal signs nothing", after.signed)
 
 
 def _check_chain(before: ChainView, after: ChainView) -> None:
@@ -54,4 +65,8 @@ def _check_outstanding(before: Channel, after: Channel) -> None:
 
 def _require(condition: bool, law: str, detail: object) -> None:
     if not condition:
-        raise InvariantBroken(law, repr(detail))
+        _broken(law, detail)
+
+
+def _broken(law: str, detail: object) -> NoReturn:
+    raise InvariantBroken(law, repr(detail))

@@ -17,6 +17,9 @@ class Phase(Enum):
     SETTLING = "settling"
     CLOSED = "closed"
 
+    __hash__ = object.__hash__
+    """Of a member, of which there is one: Enum's own hashes its name in Python, at each look into the table."""
+
 
 _OPENING, _OPEN, _PROPOSED = Phase.OPENING, Phase.OPEN, Phase.PROPOSED
 _DISPUTED, _SETTLING, _CLOSED = Phase.DISPUTED, Phase.SETTLING, Phase.CLOSED

@@ -42,7 +42,7 @@ from ..model import (
 )
 from ..risk.engine import Standing
 from ..risk.report import MarginReport
-from ..risk.valuation import schedule
+from ..risk.valuation import check_forwards
 from ..units import WAD, show
 from ..wire.messages import MAX_WINDOW_OPERATIONS
 from .apply import apply
@@ -113,7 +113,7 @@ def judge(
         # Only the last marks move money: those that an operation brought and the next one replaced bind nobody.
         _check_marks(channel, closed[1].marks if closed else book.marks, proposer, now, view)
         # A book that cannot be priced could be neither monitored here nor called on-chain: OutOfBounds refuses it.
-        schedule(book)
+        check_forwards(book)
     if not kinds.isdisjoint((Trade, Withdraw)):
         _check_margin(channel, state, book, withdraws=Withdraw in kinds, by=proposer)
     if proposer is not channel.me:

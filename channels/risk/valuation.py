@@ -72,6 +72,14 @@ class Moment(NamedTuple):
     forward: int
 
 
+def check_forwards(book: Book) -> None:
+    """Raise OutOfBounds where `schedule` at the book's own marks would: for a forward outside [1, 2^92]."""
+    marks = book.marks
+    spot_of = {mark.underlying: mark.spot for mark in marks.spots}
+    for mark in marks.expiries:
+        forward_down(spot_of[mark.underlying], mark.ratio if mark.expiry > marks.time else WAD)
+
+
 def schedule(
     book: Book,
     t: int | None = None,
