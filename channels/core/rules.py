@@ -220,20 +220,28 @@ def _check_marks(channel: Channel, marks: Marks, proposer: Party, now: int, view
         return
     if view is None:
         raise MarkRefused("every price", "no own view of the market", "only with one: give the node a market")
+    near, apart = policy.spot, policy.vol
     for ours, theirs in zip(view.spots, marks.spots, strict=True):
-        _near(f"spot {theirs.underlying}", theirs.spot, ours.spot, policy.spot)
+        if _is_far(theirs.spot, ours.spot, near):
+            raise _far(f"spot {theirs.underlying}", theirs.spot, ours.spot, near)
     for here, there in zip(view.expiries, marks.expiries, strict=True):
-        _near(f"forward {there.underlying} {there.expiry}", there.ratio, here.ratio, policy.spot)
-        _near(f"discount {there.underlying} {there.expiry}", there.discount, here.discount, policy.spot)
-    for own, vol in zip(view.vols, marks.vols, strict=True) if view.vols != marks.vols else ():
-        if abs(vol.vol - own.vol) > policy.vol:
-            allowed = f"within {show(policy.vol, 18)} of {show(own.vol, 18)}"
-            raise MarkRefused(f"volatility {vol.key}", show(vol.vol, 18), allowed)
+        if _is_far(there.ratio, here.ratio, near):
+            raise _far(f"forward {there.underlying} {there.expiry}", there.ratio, here.ratio, near)
+        if _is_far(there.discount, here.discount, near):
+            raise _far(f"discount {there.underlying} {there.expiry}", there.discount, here.discount, near)
+    for own, vol in zip(view.vols, marks.vols, strict=True):
+        if abs(vol.vol - own.vol) > apart:
+            raise MarkRefused(
+                f"volatility {vol.key}", show(vol.vol, 18), f"within {show(apart, 18)} of {show(own.vol, 18)}"
+            )
 
 
-def _near(what: str, theirs: int, ours: int, tolerance: int) -> None:
-    if abs(theirs - ours) * WAD > tolerance * ours:
-        raise MarkRefused(what, show(theirs, 18), f"within {show(tolerance * 100, 18)} % of {show(ours, 18)}")
+def _is_far(theirs: int, ours: int, tolerance: int) -> bool:
+    return abs(theirs - ours) * WAD > tolerance * ours
+
+
+def _far(what: str, theirs: int, ours: int, tolerance: int) -> MarkRefused:
+    return MarkRefused(what, show(theirs, 18), f"within {show(tolerance * 100, 18)} % of {show(ours, 18)}")
 
 
 def _check_confirmed(channel: Channel, seen: Acknowledge) -> None:

@@ -197,7 +197,7 @@ class Seat:
     def _check_window(self, message: m.Propose) -> None:
         """Raise WindowFull for a peer that proposes more than it may, all of which we would have to hold."""
         waiting = self.channel.unanswered
-        held = sum(len(judged.operations) for judged in waiting) + len(message.operations)
+        held = sum([len(judged.operations) for judged in waiting], len(message.operations))
         if len(waiting) >= self.window or held > m.MAX_WINDOW_OPERATIONS:
             raise WindowFull(self.window, m.MAX_WINDOW_OPERATIONS)
 
