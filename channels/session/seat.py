@@ -88,15 +88,16 @@ class Seat:
         """Accept, with one signature, what the peer has proposed so far and we judged right."""
         return self.act(e.AnswerDue()) if self.channel.unanswered else []
 
-    def receive(self, message: m.ChannelMessage, now: int) -> list[Effect]:
+    def receive(self, message: m.ChannelMessage, now: int, answered: int = 0) -> list[Effect]:
         """Step on a message of the peer's; what it proposed before is answered first, by `answer`.
 
+        `answered`: how many proposals were, which the peer cannot have heard yet: they are in its window all the same.
         Raises the RuleViolation that ends the connection; then nothing has happened.
         """
         if message.channel != self.channel.id:
             raise WrongChannel(self.channel.id.hex(), message.channel.hex())
         if isinstance(message, m.Propose):
-            return self._carry_on(self._judge(self._read_proposal(message, now), now))
+            return self._carry_on(self._judge(self._read_proposal(message, now, answered), now))
         if self.channel.unanswered:
             raise InvariantBroken("proposals are answered before anything else is heard", type(message).__name__)
         return self._receive(message, now)
@@ -130,7 +131,7 @@ class Seat:
             case _:
                 assert_never(message)
 
-    def _read_proposal(self, message: m.Propose, now: int) -> e.ProposalSeen | e.ProposalBroken:
+    def _read_proposal(self, message: m.Propose, now: int, answered: int) -> e.ProposalSeen | e.ProposalBroken:
         """Compute the peer's state from its operations, and check that this is what it signed."""
         channel = self.channel
         for agreed in (channel.agreed, channel.closing):
@@ -143,7 +144,7 @@ class Seat:
             raise StaleVersion(message.version, channel.version)
         if message.base != channel.tip_version:
             return e.ProposalBroken(message.version, self._base_refusal(message))
-        self._check_window(message)
+        self._check_window(message, answered)
         base, book = channel.tip
         try:
             state, after = apply(
@@ -194,11 +195,11 @@ class Seat:
             return self._offered(operation.legs, operation.premium, now)
         return self._offered(_turned(self.channel.book.legs), operation.transfer, now)
 
-    def _check_window(self, message: m.Propose) -> None:
+    def _check_window(self, message: m.Propose, answered: int) -> None:
         """Raise WindowFull for a peer that proposes more than it may, all of which we would have to hold."""
         waiting = self.channel.unanswered
         held = sum([len(judged.operations) for judged in waiting], len(message.operations))
-        if len(waiting) >= self.window or held > m.MAX_WINDOW_OPERATIONS:
+        if answered + len(waiting) >= self.window or held > m.MAX_WINDOW_OPERATIONS:
             raise WindowFull(self.window, m.MAX_WINDOW_OPERATIONS)
 
     def _offered(self, legs: tuple[Leg, ...], paid: int, now: int) -> Offer:

@@ -6,6 +6,7 @@ disk: whoever drives it carries out the effects in order, which is all that "per
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 
@@ -121,6 +122,8 @@ class Session:
         self._refused = 0
         self._asked: list[Seat] = []
         """Where the peer has proposed since we last answered."""
+        self._answered: Counter[ChannelId] = Counter()
+        """Proposals that arrived with what is read now and are answered: the peer had not heard of it yet."""
 
     @property
     def peer(self) -> Address | None:
@@ -148,12 +151,14 @@ class Session:
     def receive_data(self, data: bytes, now: int, *, more: bool = False) -> list[Output]:
         """Take bytes from the wire at unix time `now`; return what follows, in order.
 
-        Proposals that came together are answered together, by one signature. `more` says that others may come at once:
-        then the answer waits for the next call without it, which may bring no data, or for a message of another kind.
+        Proposals that came together are answered together, by one signature, half a window at a time. `more` says that
+        others may come at once: then the answer waits for the next call without it, which may bring no data, or for a
+        message of another kind.
         """
         outputs: list[Output] = []
         if self._over:
             return outputs
+        self._answered.clear()
         ended = self._guarded(lambda: self._take(data, now, outputs))
         if ended is not None or not more:
             # Also those before whatever ended the connection.
@@ -189,8 +194,12 @@ class Session:
 
     def _answer(self, outputs: list[Output]) -> None:
         while self._asked:
-            seat = self._asked.pop()
-            outputs += [Routed(seat.channel.id, effect) for effect in seat.answer()]
+            self._answer_in(self._asked.pop(), outputs)
+
+    def _answer_in(self, seat: Seat, outputs: list[Output]) -> None:
+        channel = seat.channel
+        self._answered[channel.id] += len(channel.unanswered)
+        outputs += [Routed(channel.id, effect) for effect in seat.answer()]
 
     def _receive(self, message: m.Message, now: int, outputs: list[Output]) -> None:
         if isinstance(message, m.Fault):
@@ -217,8 +226,12 @@ class Session:
                     self._asked.append(seat)
                 else:
                     # These stand whatever the message leads to: were it a fault, a signature would have no record.
-                    outputs += [Routed(message.channel, effect) for effect in seat.answer()]
-                outputs += [Routed(message.channel, effect) for effect in seat.receive(message, now)]
+                    self._answer_in(seat, outputs)
+                answered = self._answered[message.channel]
+                outputs += [Routed(message.channel, effect) for effect in seat.receive(message, now, answered)]
+                if 2 * len(seat.channel.unanswered) >= seat.window:
+                    # While the answer is on its way the other half of the window is judged: neither side waits.
+                    self._answer_in(seat, outputs)
 
     def _shake(self, message: m.Message) -> list[Output]:
         hello = self._handshake.receive(message)

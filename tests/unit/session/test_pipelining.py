@@ -21,7 +21,7 @@ from channels.errors import (
 from channels.model import Acknowledge, Close, Leg, Mark, Party, Trade, Withdraw, net
 from channels.risk import DEFAULT_POLICY
 from channels.seal import state_digest
-from channels.session import Hangup, Routed, Session
+from channels.session import Hangup, Output, Routed, Session
 from channels.wire import messages as m
 from channels.wire.codec import decode
 from tests.roles import DEPLOYMENT, ETH, EXPIRY, NOW, UNIT, bob
@@ -51,7 +51,23 @@ def messages(frames: list[bytes]) -> list[m.Message]:
     return [decode(frame[4:]) for frame in frames]
 
 
-def test_what_arrives_together_is_agreed_on_one_signature(world: Joined) -> None:
+@pytest.fixture
+def wide() -> Joined:
+    """Half a window of eight is four."""
+    made = Joined(window=8)
+    made.fund(10_000, 10_000)
+    return made
+
+
+def accepted(outputs: list[Output]) -> list[int]:
+    """The versions of the Accepts among outputs, which hold no other message."""
+    sent = [made.effect.message for made in outputs if isinstance(made, Routed) and isinstance(made.effect, Send)]
+    assert all(isinstance(message, m.Accept) for message in sent)
+    return [message.version for message in sent]  # type: ignore[union-attr]
+
+
+def test_what_arrives_together_is_agreed_on_one_signature(wide: Joined) -> None:
+    world = wide
     versions = [propose(world, Mark()) for _ in range(4)]
     assert world.alice.channel.in_flight == tuple(versions) == (2, 3, 4, 5)
     assert waiting_for(world.alice.channel) == "the peer's answer to version 2, and up to 5"
@@ -69,35 +85,41 @@ def test_what_arrives_together_is_agreed_on_one_signature(world: Joined) -> None
         assert durable(replayed(side)) == durable(side.channel)
 
 
-def test_what_arrives_piece_by_piece_is_agreed_on_one_signature(world: Joined) -> None:
+def test_half_a_window_is_answered_while_the_other_half_is_judged(wide: Joined) -> None:
+    for _ in range(7):
+        propose(wide, Mark())
+    session = wide.bob.session
+    assert session is not None
+    outputs = session.receive_data(b"".join(wide.bob.transit), NOW, more=True)
+    assert (accepted(outputs), session.unanswered) == ([5], 3)
+    assert accepted(session.receive_data(b"", NOW)) == [8]
+
+
+def test_what_arrives_piece_by_piece_is_agreed_on_one_signature(wide: Joined) -> None:
     """Whoever reads says whether there may be more: until there is not, the answer waits, and so does nothing else."""
     for _ in range(3):
-        propose(world, Mark())
-    bob = world.bob
+        propose(wide, Mark())
+    bob = wide.bob
     assert bob.session is not None
     for count, piece in enumerate(list(bob.transit), 1):
         assert bob.session.receive_data(piece, NOW, more=True) == []
         assert bob.session.unanswered == count
     outputs = bob.session.receive_data(b"", NOW)
     assert bob.session.unanswered == 0
-    sent = [made.effect.message for made in outputs if isinstance(made, Routed) and isinstance(made.effect, Send)]
-    assert [(type(said), said.version) for said in sent] == [(m.Accept, 4)]  # type: ignore[union-attr]
+    assert accepted(outputs) == [4]
     assert bob.session.receive_data(b"", NOW) == []
 
 
-def test_no_peer_puts_its_answer_off_beyond_the_window(world: Joined) -> None:
-    bob = world.bob
-    assert bob.session is not None
+def test_no_peer_puts_its_answer_off_by_saying_more(world: Joined) -> None:
+    """Half a window is answered, whatever comes behind it; what was sent before our answer could be heard counts."""
+    session, alice = world.bob.session, world.alice
+    assert session is not None
     for _ in range(4):
         propose(world, Mark())
-    pieces = list(bob.transit)
-    mallory = world.alice.channel.outstanding[-1]
-    more = m.Propose(world.id, mallory.version + 1, (Mark(),), bytes(32), mallory.half.signature, mallory.version)
-    outputs = []
-    for piece in [*pieces, Session.to_bytes(more)]:
-        outputs += bob.session.receive_data(piece, NOW, more=True)
-    sent = [made.effect.message for made in outputs if isinstance(made, Routed) and isinstance(made.effect, Send)]
-    assert [type(said) for said in sent] == [m.Accept], "what was right before it is answered"
+    last = alice.channel.outstanding[-1]
+    more = m.Propose(world.id, last.version + 1, (Mark(),), bytes(32), last.half.signature, last.version)
+    outputs = session.receive_data(b"".join([*world.bob.transit, Session.to_bytes(more)]), NOW, more=True)
+    assert accepted(outputs) == [3, 5], "what was right before it is answered"
     assert isinstance(outputs[-1], Hangup)
     assert isinstance(outputs[-1].error, RemoteProtocolError)
     assert outputs[-1].error.violation.code == WindowFull.code
