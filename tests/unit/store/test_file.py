@@ -334,7 +334,7 @@ def test_a_record_deleted_behind_the_guards_is_missed(path: Path) -> None:
 
 
 def test_a_commit_is_synced_and_an_append_is_one_commit_of_the_log(path: Path) -> None:
-    """A killed process cannot show it, since the kernel keeps what was written: so the settings themselves are asked."""
+    """A killed process cannot show the sync, since the kernel keeps what was written: so the settings are asked."""
     statements: list[str] = []
     log = log_of(path)
     with closing(SqliteStore.open(path)) as store:
