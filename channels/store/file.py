@@ -153,7 +153,6 @@ class LoggedFile:
 
     def __init__(self, place: Path) -> None:
         self._place = place
-        _put_back(log_of(place))
         self.connection = connect(place, "mode=rw")
         self._is_fresh = True
         try:
@@ -260,14 +259,15 @@ def _kept(log: Path) -> Iterator[None]:
     spare = Path(f"{log}.kept")
     with contextlib.suppress(OSError):
         spare.unlink(missing_ok=True)
-        os.link(log, spare)
+        if log.stat().st_size:
+            os.link(log, spare)
     try:
         yield
     finally:
-        _put_back(log)
+        put_back(log)
 
 
-def _put_back(log: Path) -> None:
+def put_back(log: Path) -> None:
     """Give a log that was kept its name back, where that is free."""
     spare = Path(f"{log}.kept")
     with contextlib.suppress(OSError):

@@ -23,9 +23,10 @@ from ..model import ChannelId, Deployment
 from ..model.identity import checked_range
 from .archive import Archive
 from .codec import MAX_BLOCK, decode_record, decode_records, encode_record
-from .file import LoggedFile, create as create_file, inspected, mapped
+from .file import LoggedFile, create as create_file, inspected, mapped, put_back
 from .lock import StoreLock
 from .rows import JOURNAL, append, entry_of
+from .wal import log_of
 
 LOGGED = 2**20
 """Bytes of log, about, after which an append moves it into the main file before it returns."""
@@ -87,6 +88,8 @@ class SqliteStore:
             with mapped(place):
                 if create and not place.exists():
                     create_file(place)
+                if not read_only:
+                    put_back(log_of(place))
                 connection = inspected(place, salvage=salvage and read_only)
                 if read_only:
                     return cls(place, connection, lock, None, None)
