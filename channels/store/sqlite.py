@@ -30,8 +30,9 @@ from .wal import log_of
 
 LOGGED = 2**20
 """Bytes of log, about, after which an append moves it into the main file before it returns."""
-PER_RECORD = 3 * 4_096
-"""Bytes of log that a record takes at most beside its own, about: pages begun, pages of indexes."""
+PER_CHANNEL, PER_RECORD = 6 * 4_096, 2_048
+"""Bytes of log, about, that one append takes for each of its channels (pages of indexes, pages begun) and beside each
+record's own (pages not filled): what the log grows by is not told by SQLite."""
 
 
 class SqliteStore:
@@ -121,7 +122,7 @@ class SqliteStore:
         encoded = {
             channel: [encode_record(channel, record) for record in records] for channel, records in batch.items()
         }
-        size = sum(len(entry.body) + PER_RECORD for entries in encoded.values() for entry in entries)
+        size = sum(PER_CHANNEL + sum(PER_RECORD + len(e.body) for e in entries) for entries in encoded.values())
         with self._writing(size) as connection:
             for channel, entries in encoded.items():
                 append(connection, channel, entries, self._archive)
@@ -164,7 +165,7 @@ class SqliteStore:
         checked_range("block", block, 0, MAX_BLOCK)
         if block <= self.cursor(deployment):
             return
-        with self._writing(PER_RECORD) as connection:
+        with self._writing(PER_CHANNEL) as connection:
             moved = connection.execute(
                 "UPDATE cursor SET block = max(block, ?) WHERE chain_id = ? AND adjudicator = ?",
                 (block, *_key(deployment)),
