@@ -120,6 +120,18 @@ class StoreCorrupt(StoreError):
 
 
 @dataclass(eq=False)
+class StoreIncomplete(StoreError):
+    """The store was not closed, and its log, which alone has the newest records, is lost or damaged."""
+
+    path: str
+    detail: str
+    text: ClassVar[str] = (
+        "the store {path} was not closed, and its newest records are in {path}-wal, which {detail}; nothing was"
+        " written: copy both files, the log first, or open it where both are"
+    )
+
+
+@dataclass(eq=False)
 class BackupUnreadable(StoreError):
     """A backup that this key did not seal, for another channel, or damaged on its way; nothing was written."""
 

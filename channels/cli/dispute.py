@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ChainError, InvalidValue, KeyUnusable, StoreLocked, StoreMissing
+from ..errors import ChainError, InvalidValue, KeyUnusable, StoreIncomplete, StoreLocked, StoreMissing
 
 if TYPE_CHECKING:
     from ..model import ChannelId
@@ -74,7 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     signer = _signer(arguments.key_file)
     with _opened(arguments.store) as store:
-        return _dispute(arguments, store, chosen_channel(store, arguments.channel), signer)
+        channel = chosen_channel(store, arguments.channel)
+        warn_of_a_loss(store, channel)
+        return _dispute(arguments, store, channel, signer)
 
 
 def _dispute(arguments: argparse.Namespace, store: Store, channel: ChannelId, signer: Signer) -> int:
@@ -175,10 +177,24 @@ class _opened:  # noqa: N801  # used as a function: `with _opened(path) as store
                 file=sys.stderr,
             )
             raise
+        except StoreIncomplete as lost:
+            self._store = SqliteStore.open(self._path, read_only=True, salvage=True)
+            print(
+                f"channels: WARNING: {lost}\nThis goes on with what is left: look for the log first.", file=sys.stderr
+            )
         return self._store
 
     def __exit__(self, *error: object) -> None:
         self._store.close()
+
+
+def warn_of_a_loss(store: Store, channel: ChannelId) -> None:
+    """Say so, in one line, where the store's instance marker knows of more than its journal of this channel."""
+    from ..store.instance import instance_of, reached_by
+
+    missed = instance_of(store.path).missed({channel: reached_by(store, channel)})
+    if missed:
+        print(f"channels: WARNING: the store {store.path} lacks what was written last: {missed}", file=sys.stderr)
 
 
 def chosen_channel(store: Store, wanted: str | None) -> ChannelId:

@@ -72,15 +72,16 @@ def _channel(path: Path, wanted: str | None, now: int) -> Channel:
     from ..runtime.config import NodeConfig
     from ..runtime.dispute_steps import Evidence
     from ..store import SqliteStore
-    from .dispute import chosen_channel
+    from .dispute import chosen_channel, warn_of_a_loss
 
     try:
         store = SqliteStore.open(path, read_only=True)
     except StoreLocked:
-        print("A running node has this store open: copy the file, and look at the copy.", file=sys.stderr)
+        print("A running node has this store open: copy its log, then the file, and look at the copy.", file=sys.stderr)
         raise
     try:
         chosen = chosen_channel(store, wanted)
+        warn_of_a_loss(store, chosen)
         terms, config = Evidence.read(store, chosen).terms, NodeConfig()
         channel = replay(store.records(chosen), config.policy_of(terms), config.mark_policy)
     finally:

@@ -2,7 +2,7 @@
 
 Steps happen at once, in the trio thread; the disk is slow. So effects queue here, and whatever waits is made durable
 together, whichever channels it belongs to: one pass of the queue appends all records in one transaction, and only then
-sends messages and delivers notices.
+sends messages and delivers notices. When nothing has waited for a while the store may tidy its log.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from ..wire.messages import Message
 
 MAX_WAITING = 4_096
 """Effects that wait for the disk before no more is read from peers."""
+QUIET = 0.5
+"""Seconds without anything to make durable after which the store moves its log into the main file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,15 @@ class Driver:
 
     async def run(self) -> None:
         """Carry out effects for ever; what is queued when it is cancelled was never said to anybody."""
+        is_logged = False
         while True:
+            if is_logged:
+                with trio.move_on_after(QUIET):
+                    await self._wake.wait()
+                if not self._wake.is_set():
+                    # In a thread that is not abandoned: whoever cancels waits for it, as for an append.
+                    await trio.to_thread.run_sync(self._store.checkpoint_log)
+                    is_logged = False
             await self._wake.wait()
             self._wake = trio.Event()
             batch, self._queue = self._queue, deque()
@@ -82,6 +92,7 @@ class Driver:
             if records:
                 await trio.to_thread.run_sync(self._store.append_all, records)
                 self._durable(records)
+                is_logged = True
             for item in batch:
                 if isinstance(item, Then):
                     item.do()

@@ -306,7 +306,8 @@ class Node:
 
     def _mark_instance(self) -> None:
         states = {channel: seat.channel for channel, seat in self.seats.items()}
-        found = {channel: Reached(state.signed, state.version, state.turn) for channel, state in states.items()}
+        lengths = self.store.lengths()
+        found = {id_: Reached(s.signed, s.version, s.turn, lengths.get(id_, 0)) for id_, s in states.items()}
         reason = self.instance.doubt(found)
         if reason:
             log.warning("the store %s may be an old copy, so nothing is signed in it: %s", self.store.path, reason)

@@ -2,13 +2,13 @@
 
 A restored backup looks like any journal: it is whole, it is in order, and it ends too early. Whoever signs with it
 signs versions a second time. So beside each store lies a small file that no backup procedure copies. It names the
-store's inode and its own, and for each channel the highest version signed, the agreed version and the turn: written
-after every append, without a sync of its own, because a marker that is behind after a power cut accuses nobody. A node
-that opens a store finds it
+store's inode and its own, and for each channel the highest version signed, the agreed version, the turn and how many
+records its journal has taken: written after every append and before anything is said of it, without a sync of its own,
+because a marker that is behind after a power cut accuses nobody. A node that opens a store finds it
 
     without its marker, or with a damaged one          restored, or copied to another place
     in another file than the marker names              restored, or copied with its marker
-    behind what the marker says of a channel           an older copy, put back in place
+    behind what the marker says of a channel           an older copy, put back in place, or its log was cut
 
 and then holds every channel in it to be perhaps an old copy. What it cannot notice is a whole disk set back with
 everything on it (a snapshot of a virtual machine): then the peer's `Resume` and the chain show it.
@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 from zlib import crc32
@@ -28,39 +28,57 @@ from ..core import records as r
 from ..errors import StoreFailed
 from ..model import ChannelId
 from .keep import sync_directory
+from .port import Store
 
 _HEADER = struct.Struct(">8sQQQ")
-_SLOT = struct.Struct(">32sQQQ")
-_CHECK = struct.Struct(">Q")
+_SLOT = struct.Struct(">32sQQQI")
+_CHECK = struct.Struct(">I")
 _SIZE = _SLOT.size + _CHECK.size
 """Bytes of the header and of each slot: they divide a sector, so each is written as a whole or not at all."""
-_MAGIC, _FORMAT = b"OPCHINST", 1
+_MAGIC, _FORMAT = b"OPCHINST", 2
+_UNCOUNTED = 1
+"""The format that did not count records: zeros stand there, and are not in its checks."""
+_MOST = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """How far a channel's journal goes: the highest version signed, the agreed version, the turn counter."""
+    """How far a channel's journal goes: the highest version signed, the agreed version, the turn counter, its records.
+
+    `records` are at least so many as the journal has taken, those that are gone included.
+    """
 
     signed: int = 0
     version: int = 0
     turn: int = 0
+    records: int = 0
 
     def after(self, record: r.Record) -> Reached:
-        """Return how far it goes with one more record."""
+        """Return how far it goes with one more record. A `Signed` that may be a repeated one is not counted."""
+        more = replace(self, records=self.records + 1)
         match record:
             case r.Signed(half, _):
-                return Reached(max(self.signed, half.state.version), self.version, self.turn)
+                version = half.state.version
+                counted = more if version > max(self.signed, self.version) else self
+                return replace(counted, signed=max(self.signed, version))
             case r.StateAgreed(agreed, _):
-                return Reached(self.signed, max(self.version, agreed.version), self.turn)
-            case r.TurnMoved(turn):
-                return Reached(self.signed, self.version, max(self.turn, turn))
-            case r.RecoveryGranted(_, _, turn) | r.SigningResumed(_, _, turn):
-                return Reached(self.signed, self.version, max(self.turn, turn))
-        return self
+                return replace(more, version=max(self.version, agreed.version))
+            case r.TurnMoved(turn) | r.RecoveryGranted(_, _, turn) | r.SigningResumed(_, _, turn):
+                return replace(more, turn=max(self.turn, turn))
+            case r.Checkpoint():
+                agreed_version = record.agreed.version if record.agreed else 0
+                return Reached(
+                    max(self.signed, record.signed),
+                    max(self.version, agreed_version),
+                    max(self.turn, record.turn),
+                    more.records,
+                )
+        return more
 
     def is_behind(self, other: Reached) -> bool:
         """Whether `other` knows of more."""
-        return self.signed < other.signed or self.version < other.version or self.turn < other.turn
+        ours, theirs = astuple(self), astuple(other)
+        return any(mine < known for mine, known in zip(ours, theirs, strict=True))
 
 
 class Instance(Protocol):
@@ -68,6 +86,10 @@ class Instance(Protocol):
 
     def doubt(self, found: Mapping[ChannelId, Reached]) -> str:
         """Return why this store may be an old copy, or nothing. `found`: how far its journals go."""
+        ...
+
+    def missed(self, found: Mapping[ChannelId, Reached]) -> str:
+        """Return what a reader of these channels may miss, or nothing; to be a copy is no reason, nor a lost marker."""
         ...
 
     def begin(self, found: Mapping[ChannelId, Reached]) -> None:
@@ -87,6 +109,10 @@ class NoInstance:
     """For a store in memory, which nobody can copy."""
 
     def doubt(self, found: Mapping[ChannelId, Reached]) -> str:
+        """Return nothing."""
+        return ""
+
+    def missed(self, found: Mapping[ChannelId, Reached]) -> str:
         """Return nothing."""
         return ""
 
@@ -118,22 +144,23 @@ class FileInstance:
             return "it has no instance marker: it was restored or copied" if found else ""
         except OSError as refused:
             raise StoreFailed(str(self._path), refused.strerror or str(refused)) from refused
-        rows = [data[at : at + _SIZE] for at in range(0, len(data), _SIZE)]
-        if not rows or any(not _is_whole(row) for row in rows):
-            return "its instance marker is damaged"
-        magic, version, *marked = _HEADER.unpack(rows[0][: _HEADER.size])
-        if (magic, version) != (_MAGIC, _FORMAT):
-            return "its instance marker is of another kind"
-        if tuple(marked) != inodes:
+        marked = _read(data)
+        if isinstance(marked, str):
+            return marked
+        if marked[0] != inodes:
             return "it is not the file that was marked: it was restored or copied"
-        for row in rows[1:]:
-            channel, *numbers = _SLOT.unpack(row[: _SLOT.size])
-            held = found.get(ChannelId(channel))
-            if held is None:
-                return f"channel 0x{channel.hex()} is gone from it"
-            if held.is_behind(Reached(*numbers)):
-                return f"channel 0x{channel.hex()} ends before what was signed in it: it is an older copy"
-        return ""
+        return next(filter(None, (_ends_early(slot, found) for slot in marked[1].items())), "")
+
+    def missed(self, found: Mapping[ChannelId, Reached]) -> str:
+        """Return what a reader of these channels may miss, or nothing; to be a copy is no reason, nor a lost marker."""
+        try:
+            marked = _read(self._path.read_bytes())
+        except OSError:
+            return ""
+        if isinstance(marked, str):
+            return marked
+        known = ((channel, reached) for channel, reached in marked[1].items() if channel in found)
+        return next(filter(None, (_ends_early(slot, found) for slot in known)), "")
 
     def begin(self, found: Mapping[ChannelId, Reached]) -> None:
         """Write the marker anew, and keep it open."""
@@ -176,7 +203,7 @@ class FileInstance:
     def _put(self, channel: ChannelId, reached: Reached) -> None:
         place = self._places.setdefault(channel, len(self._places) + 1)
         self._reached[channel] = reached
-        self._write(place, _checked(_SLOT.pack(channel, reached.signed, reached.version, reached.turn)))
+        self._write(place, _checked(_slot(channel, reached)))
 
     def _write(self, place: int, row: bytes) -> None:
         assert self._descriptor is not None
@@ -184,13 +211,44 @@ class FileInstance:
         os.write(self._descriptor, row)
 
 
-def _checked(row: bytes) -> bytes:
+def _slot(channel: ChannelId, reached: Reached) -> bytes:
+    return _SLOT.pack(channel, reached.signed, reached.version, reached.turn, min(reached.records, _MOST))
+
+
+def _checked(row: bytes, counted: bool = True) -> bytes:
     padded = row.ljust(_SLOT.size, b"\0")
-    return padded + _CHECK.pack(crc32(padded))
+    return padded + _CHECK.pack(crc32(padded if counted else padded[: -_CHECK.size]))
 
 
-def _is_whole(row: bytes) -> bool:
-    return len(row) == _SIZE and _checked(row[: _SLOT.size]) == row
+def _read(data: bytes) -> tuple[tuple[int, int], dict[ChannelId, Reached]] | str:
+    """Return the inodes and the slots of a marker, or why it is none."""
+    rows = [data[at : at + _SIZE] for at in range(0, len(data), _SIZE)]
+    for version in (_FORMAT, _UNCOUNTED):
+        if rows and all(_checked(row[: _SLOT.size], version != _UNCOUNTED) == row for row in rows):
+            magic, found, *inodes = _HEADER.unpack(rows[0][: _HEADER.size])
+            if (magic, found) != (_MAGIC, version):
+                return "its instance marker is of another kind"
+            slots = [_SLOT.unpack(row[: _SLOT.size]) for row in rows[1:]]
+            return (inodes[0], inodes[1]), {ChannelId(channel): Reached(*numbers) for channel, *numbers in slots}
+    return "its instance marker is damaged"
+
+
+def _ends_early(slot: tuple[ChannelId, Reached], found: Mapping[ChannelId, Reached]) -> str:
+    channel, marked = slot
+    held = found.get(channel)
+    if held is None:
+        return f"channel 0x{channel.hex()} is gone from it"
+    if held.is_behind(replace(marked, records=marked.records if held.records < _MOST else 0)):
+        return f"channel 0x{channel.hex()} ends before what was written to it: an older copy, or its log was cut"
+    return ""
+
+
+def reached_by(store: Store, channel: ChannelId) -> Reached:
+    """Return how far a channel's journal goes. Raises what the store raises."""
+    reached = Reached()
+    for record in store.records(channel):
+        reached = reached.after(record)
+    return replace(reached, records=store.lengths().get(channel, 0))
 
 
 def instance_of(store: str) -> Instance:

@@ -19,6 +19,7 @@ class Journal:
         self.entries: list[Entry] = []
         self.signed: dict[int, bytes] = {}
         self.floor = 0
+        self.length = 0
         self.extend(entries)
 
     def unknown(self, entries: Sequence[Entry]) -> list[Entry]:
@@ -44,6 +45,7 @@ class Journal:
     def extend(self, entries: Sequence[Entry]) -> None:
         """Add entries, and drop what the last checkpoint but one replaces."""
         self.entries.extend(entries)
+        self.length += len(entries)
         self.signed.update((e.version or 0, e.digest or b"") for e in entries if e.kind == SIGNED)
         if any(entry.kind == CHECKPOINT for entry in entries):
             checkpoints = [at for at, entry in enumerate(self.entries) if entry.kind == CHECKPOINT]
@@ -84,6 +86,9 @@ class MemoryStore:
                 if entries:
                     self._journal.setdefault(channel, Journal()).extend(entries)
 
+    def checkpoint_log(self) -> None:
+        """Do nothing: memory has no log."""
+
     def _of(self, channel: ChannelId) -> Journal:
         return self._journal.get(channel) or Journal()
 
@@ -99,6 +104,12 @@ class MemoryStore:
             self._require_open()
             entries = list(self._of(channel).entries)
         return [decode_record(self.path, entry) for entry in entries]
+
+    def lengths(self) -> dict[ChannelId, int]:
+        """Return how many records each journal has taken so far, those that are gone included."""
+        with self._guard:
+            self._require_open()
+            return {channel: journal.length for channel, journal in self._journal.items()}
 
     def archived(self, channel: ChannelId, version: int) -> list[Record]:
         """Return nothing: memory keeps no archive."""

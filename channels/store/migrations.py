@@ -49,8 +49,33 @@ BEGIN
     SELECT RAISE(ABORT, 'journal: append only');
 END""",
     ),
+    # 3: one row about the log. `open`: a log belongs to this file, and what was appended last may be only there.
+    # `begins`: the last record (position) before the first transaction of the log in use.
+    (
+        """CREATE TABLE log (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    open INTEGER NOT NULL CHECK (open IN (0, 1)),
+    begins INTEGER NOT NULL CHECK (begins >= 0)
+) STRICT""",
+        "INSERT INTO log VALUES (1, 0, 0)",
+        """CREATE TRIGGER log_is_one_row BEFORE INSERT ON log
+BEGIN
+    SELECT RAISE(ABORT, 'log: one row');
+END""",
+        """CREATE TRIGGER log_never_begins_earlier BEFORE UPDATE ON log
+WHEN NEW.begins < OLD.begins OR NEW.one <> OLD.one
+BEGIN
+    SELECT RAISE(ABORT, 'log: never backwards');
+END""",
+        """CREATE TRIGGER log_is_never_gone BEFORE DELETE ON log
+BEGIN
+    SELECT RAISE(ABORT, 'log: one row');
+END""",
+    ),
 )
 
+LOGS_SINCE = 3
+"""The schema from which on a file says whether a log belongs to it. Before, every append was moved into the file."""
 SCHEMA_VERSION = 1 + len(MIGRATIONS)
 """The schema that this release writes; it reads every one from 1 on."""
 

@@ -32,6 +32,10 @@ class Store(Protocol):
         """
         ...
 
+    def checkpoint_log(self) -> None:
+        """Tidy up while nothing waits for the disk; what was appended is durable anyway. Raises StoreFailed."""
+        ...
+
     def channels(self) -> list[ChannelId]:
         """Return the channels known, oldest first."""
         ...
@@ -41,6 +45,10 @@ class Store(Protocol):
 
         The first one is always there. What lies between it and the last `Checkpoint` but one is superseded, and gone.
         """
+        ...
+
+    def lengths(self) -> dict[ChannelId, int]:
+        """Return how many records each journal has taken so far, those that are gone included."""
         ...
 
     def archived(self, channel: ChannelId, version: int) -> list[Record]:

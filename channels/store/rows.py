@@ -20,7 +20,9 @@ _APPEND = "INSERT INTO journal (channel, seq, kind, version, digest, body, link)
 _SIGNED = f"SELECT digest FROM journal WHERE channel = ? AND version = ? AND kind = {SIGNED}"
 _HIGHEST = f"SELECT max(version) FROM journal WHERE channel = ? AND kind = {SIGNED}"
 _CHECKPOINTS = f"FROM journal WHERE channel = ?1 AND kind = {CHECKPOINT} ORDER BY seq DESC LIMIT 1"
-_FLOOR = f"SELECT version, digest, body {_CHECKPOINTS}"
+_FLOOR = f"SELECT version {_CHECKPOINTS}"
+_CHECKPOINTED = f"SELECT version, digest, body {_CHECKPOINTS}"
+"""With the body, which is long: only for a version that is not above the floor."""
 _KEPT_FROM = f"SELECT seq {_CHECKPOINTS} OFFSET 1"
 """The last checkpoint but one: what lies between the first row and it is superseded."""
 JOURNAL = f"""SELECT kind, version, digest, body, link FROM journal
@@ -67,7 +69,8 @@ def _is_signed(connection: sqlite3.Connection, channel: ChannelId, entry: Entry)
         floor = connection.execute(_FLOOR, (channel,)).fetchone()
         if floor is None or entry.version_key > floor[0]:
             return False
-        digest = signed_in("the store", entry_of(CHECKPOINT, *floor)).get(entry.version or 0)
+        last = connection.execute(_CHECKPOINTED, (channel,)).fetchone()
+        digest = signed_in("the store", entry_of(CHECKPOINT, *last)).get(entry.version or 0)
     if digest != entry.digest:
         raise AlreadySigned(entry.version or 0)
     return True

@@ -1,9 +1,9 @@
-"""The journal on disk: one SQLite file, one writer, everything in the main file when `append` returns.
+"""The journal on disk: one SQLite file and its write-ahead log, one writer, one sync for each append.
 
-Write-ahead logging alone would keep the newest records in a second file, whose loss or truncation SQLite takes for a
-clean end: records that were acknowledged would be gone without a sign. So each append is committed and then
-checkpointed into the main file before it returns: the log is synced, then the main file (and the log's header, where
-it begins anew). Whoever copies or truncates that file gets a complete journal or a typed error, never a shorter one.
+An append is durable in the log when it returns, and reaches the main file later: when the log has grown, soon after the
+disk has nothing else to do, at closing and at opening. Until then the main file says that a log belongs to it (`file`),
+so that nobody takes it for the whole journal; a log that is damaged before its end is noticed by its frames (`wal`),
+and one that is cut behind a whole transaction by the instance marker (`instance`).
 """
 
 from __future__ import annotations
@@ -12,35 +12,27 @@ import contextlib
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..core.records import Record
-from ..errors import (
-    AlreadySigned,
-    StoreCorrupt,
-    StoreError,
-    StoreFailed,
-    StoreLocked,
-    StoreMissing,
-    StoreTooNew,
-)
+from ..errors import AlreadySigned, StoreError, StoreFailed, StoreMissing
 from ..model import ChannelId, Deployment
 from ..model.identity import checked_range
 from .archive import Archive
 from .codec import MAX_BLOCK, decode_record, decode_records, encode_record
+from .file import LoggedFile, create as create_file, inspected, mapped, put_back
 from .lock import StoreLock
-from .migrations import SCHEMA_VERSION, build, definitions, migrate, objects
-from .rows import GAPS, JOURNAL, append, entry_of
+from .rows import JOURNAL, append, entry_of
+from .wal import log_of
 
-APPLICATION_ID = 0x4F504348
-MIN_PAGE = 512
-"""Bytes of the smallest database that SQLite writes."""
-MAX_FREE = 2_048
-"""Free pages that a file may keep when it is opened for writing, or as many as it uses."""
-MAX_LOG = 2**22
-"""Bytes that the write-ahead log keeps after a larger transaction."""
+LOGGED = 2**20
+"""Bytes of log, about, after which an append moves it into the main file before it returns."""
+PER_CHANNEL, PER_RECORD = 6 * 4_096, 2_048
+"""Bytes of log, about, that one append takes for each of its channels (pages of indexes, pages begun) and beside each
+record's own (pages not filled): what the log grows by is not told by SQLite."""
 
 
 class SqliteStore:
@@ -50,14 +42,23 @@ class SqliteStore:
     """
 
     def __init__(
-        self, path: Path, connection: sqlite3.Connection, lock: StoreLock, read_only: bool, archive: Archive | None
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        lock: StoreLock,
+        file: LoggedFile | None,
+        archive: Archive | None,
     ) -> None:
         self._path = path
         self._archive = archive
         self._connection: sqlite3.Connection | None = connection
         self._lock = lock
-        self._barred = "it is open for reading only" if read_only else ""
+        self._file = file
+        self._barred = "it is open for reading only" if file is None else ""
         self._guard = threading.Lock()
+        self._logged = 0
+        # Also where nobody closes the store: SQLite, left alone, would delete the log that the file still asks for.
+        self._end = weakref.finalize(self, file.end if file else connection.close)
 
     @classmethod
     def open(
@@ -66,14 +67,16 @@ class SqliteStore:
         *,
         create: bool = True,
         read_only: bool = False,
+        salvage: bool = False,
         archive: str | os.PathLike[str] | None = None,
     ) -> SqliteStore:
         """Open the store at `path`, or create it where there is none; `read_only` never creates.
 
         A store of an older schema is migrated, unless it is only read. `archive` names a file that keeps what
-        compactions take out of the journal; it is made where there is none, and not used for reading only.
-        Raises StoreMissing, StoreLocked (a node has it open), StoreCorrupt, StoreTooNew, StoreFailed. A file that is
-        refused is left as it was found.
+        compactions take out of the journal; it is made where there is none, and not used for reading only. `salvage`,
+        for reading only, takes what is left where the log is lost or damaged: perhaps a shorter journal.
+        Raises StoreMissing, StoreLocked (a node has it open), StoreCorrupt, StoreIncomplete (the log is lost or
+        damaged), StoreTooNew, StoreFailed. A file that is refused is left as it was found.
         """
         place = Path(path).resolve()
         create = create and not read_only
@@ -83,23 +86,28 @@ class SqliteStore:
             raise StoreMissing(str(place), "there is no store at this path")
         lock = StoreLock(place, shared=read_only)
         try:
-            with _mapped(place):
+            with mapped(place):
                 if create and not place.exists():
-                    _create(place)
-                connection = _inspected(place)
-                kept = None
+                    create_file(place)
                 if not read_only:
-                    connection.close()
-                    connection = _writable(place)
+                    put_back(log_of(place))
+                connection = inspected(place, salvage=salvage and read_only)
+                if read_only:
+                    return cls(place, connection, lock, None, None)
+                connection.close()
+                file = LoggedFile(place)
+                with contextlib.ExitStack() as undo:
+                    undo.callback(file.end)
+                    kept = None
                     if archive is not None:
-                        with contextlib.ExitStack() as undo:
-                            undo.callback(connection.close)
-                            kept = Archive(Path(archive).resolve())
-                            undo.pop_all()
+                        kept = Archive(Path(archive).resolve())
+                        undo.callback(kept.close)
+                    file.begin()
+                    undo.pop_all()
+                return cls(place, file.connection, lock, file, kept)
         except BaseException:
             lock.release()
             raise
-        return cls(place, connection, lock, read_only, kept)
 
     @property
     def path(self) -> str:
@@ -110,13 +118,20 @@ class SqliteStore:
         self.append_all({channel: records})
 
     def append_all(self, batch: Mapping[ChannelId, Sequence[Record]]) -> None:
-        """Append all or none, in one transaction; durable in the main file when this returns. Errors as in the port."""
+        """Append all or none, in one transaction; durable in the log when this returns. Errors as in the port."""
         encoded = {
             channel: [encode_record(channel, record) for record in records] for channel, records in batch.items()
         }
-        with self._writing() as connection:
+        size = sum(PER_CHANNEL + sum(PER_RECORD + len(e.body) for e in entries) for entries in encoded.values())
+        with self._writing(size) as connection:
             for channel, entries in encoded.items():
                 append(connection, channel, entries, self._archive)
+
+    def checkpoint_log(self) -> None:
+        """Move the log into the main file; the next append begins a new one. Nothing that was promised waits for it."""
+        with self._guard:
+            if self._logged and not self._barred and self._connection is not None:
+                self._moved()
 
     def channels(self) -> list[ChannelId]:
         """Return the channels known, oldest first."""
@@ -128,9 +143,14 @@ class SqliteStore:
         rows = self._read(JOURNAL, channel)
         return decode_records(self.path, ((entry_of(*columns), link) for *columns, link in rows))
 
+    def lengths(self) -> dict[ChannelId, int]:
+        """Return how many records each journal has taken so far, those that are gone included."""
+        rows = self._read("SELECT channel, max(seq) FROM journal GROUP BY channel")
+        return {ChannelId(channel): seq for channel, seq in rows}
+
     def archived(self, channel: ChannelId, version: int) -> list[Record]:
         """Return the records about one version that this store's archive took over; none without an archive."""
-        with self._guard, _mapped(self._path):
+        with self._guard, mapped(self._path):
             self._opened()
             rows = self._archive.of_version(channel, version.to_bytes(8, "big")) if self._archive else []
         return [decode_record(self.path, entry_of(*columns)) for columns in rows]
@@ -145,7 +165,7 @@ class SqliteStore:
         checked_range("block", block, 0, MAX_BLOCK)
         if block <= self.cursor(deployment):
             return
-        with self._writing() as connection:
+        with self._writing(PER_CHANNEL) as connection:
             moved = connection.execute(
                 "UPDATE cursor SET block = max(block, ?) WHERE chain_id = ? AND adjudicator = ?",
                 (block, *_key(deployment)),
@@ -154,40 +174,53 @@ class SqliteStore:
                 connection.execute("INSERT INTO cursor VALUES (?, ?, ?)", (*_key(deployment), block))
 
     def close(self) -> None:
-        """Release the file and its lock; further calls raise StoreFailed."""
+        """Release the file and its lock; further calls raise StoreFailed.
+
+        Never loses anything: where the disk refuses, the newest records stay in the log until the next opening.
+        """
         with self._guard:
-            connection, self._connection = self._connection, None
+            self._connection = None
             try:
-                if connection is not None:
-                    with _mapped(self._path):
-                        connection.close()
-                        if self._archive is not None:
-                            self._archive.close()
+                with mapped(self._path):
+                    self._end()
+                    if self._archive is not None:
+                        self._archive.close()
             finally:
                 self._lock.release()
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self, size: int) -> Iterator[sqlite3.Connection]:
+        """One transaction of about `size` bytes of log."""
         with self._guard:
-            connection = self._opened()
-            if self._barred:
+            self._opened()
+            if self._barred or self._file is None:
                 raise StoreFailed(self.path, self._barred)
             try:
-                with _mapped(self._path):
-                    connection.execute("BEGIN IMMEDIATE")
+                with mapped(self._path), self._file.transaction() as connection:
                     yield connection
-                    connection.execute("COMMIT")
-                    _checkpoint(self._path, connection)
-            except BaseException as refused:
-                if isinstance(refused, StoreError) and not isinstance(refused, AlreadySigned):
-                    self._barred = "an earlier write failed: stop, see to the disk, and open it again"
-                if connection.in_transaction:
-                    with contextlib.suppress(sqlite3.Error):
-                        connection.execute("ROLLBACK")
+            except StoreError as refused:
+                self._bar(refused)
                 raise
+            self._logged += size
+            if self._logged >= LOGGED:
+                self._moved()
+
+    def _moved(self) -> None:
+        assert self._file is not None
+        try:
+            with mapped(self._path):
+                self._file.checkpoint()
+        except StoreError as refused:
+            self._bar(refused)
+            raise
+        self._logged = 0
+
+    def _bar(self, refused: StoreError) -> None:
+        if not isinstance(refused, AlreadySigned):
+            self._barred = "an earlier write failed: stop, see to the disk, and open it again"
 
     def _read(self, query: str, *values: bytes) -> list[tuple[Any, ...]]:
-        with self._guard, _mapped(self._path):
+        with self._guard, mapped(self._path):
             return self._opened().execute(query, values).fetchall()
 
     def _opened(self) -> sqlite3.Connection:
@@ -198,142 +231,3 @@ class SqliteStore:
 
 def _key(deployment: Deployment) -> tuple[bytes, bytes]:
     return deployment.chain_id.to_bytes(32, "big"), bytes(deployment.adjudicator)
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# The file
-
-
-@contextlib.contextmanager
-def _mapped(place: Path) -> Iterator[None]:
-    """Turn what sqlite3 and the file system say into the store's errors, here and nowhere else."""
-    try:
-        yield
-    except sqlite3.Error as refused:
-        code = getattr(refused, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise StoreLocked(str(place)) from refused
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise StoreCorrupt(str(place), str(refused)) from refused
-        raise StoreFailed(str(place), str(refused)) from refused
-    except UnicodeDecodeError as refused:  # sqlite3 quotes a damaged schema in its message, and cannot decode it
-        raise StoreCorrupt(str(place), "its schema is not text") from refused
-    except OSError as refused:
-        raise StoreFailed(str(place), refused.strerror or str(refused)) from refused
-
-
-def _connect(place: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(
-        f"{place.as_uri()}?{mode}", uri=True, timeout=0, isolation_level=None, check_same_thread=False
-    )
-
-
-def _create(place: Path) -> None:
-    """Make an empty store under another name and rename it: a crash leaves a whole store or none."""
-    if Path(f"{place}-wal").exists():
-        raise StoreCorrupt(str(place), "the file is gone and its -wal is still there")
-    draft = Path(f"{place}.new")
-    draft.unlink(missing_ok=True)
-    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    with contextlib.closing(_connect(draft, "mode=rw")) as connection:
-        connection.execute("PRAGMA synchronous = FULL")
-        build(connection)
-        connection.execute("PRAGMA journal_mode = WAL")
-    draft.replace(place)
-    _sync_directory(place.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make a rename durable; Windows cannot open directories, and needs no such call."""
-    if os.name == "posix":
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _inspected(place: Path) -> sqlite3.Connection:
-    """Return a connection that cannot write, once the file is seen to be a whole store of a known schema.
-
-    A connection that can write would move the log into a damaged file when it closes. Without a log there is nothing
-    to coordinate, and `immutable` keeps SQLite from making files beside the store.
-    """
-    if not place.is_file():
-        raise StoreMissing(str(place), "this is not a file")
-    size = place.stat().st_size
-    if size < MIN_PAGE:  # SQLite takes a file of no byte, or of one, for a new database, and deletes its log
-        raise StoreCorrupt(str(place), "it is empty" if size == 0 else f"only {size} bytes are left of it")
-    log = Path(f"{place}-wal")
-    logged = log.exists() and log.stat().st_size > 0
-    connection = _connect(place, "mode=ro" if logged else "mode=ro&immutable=1")
-    try:
-        _inspect(place, connection, None if logged else size)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _inspect(place: Path, connection: sqlite3.Connection, size: int | None) -> None:
-    def pragma(name: str) -> int:
-        return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-
-    if pragma("application_id") != APPLICATION_ID:
-        raise StoreCorrupt(str(place), "it is not a store of this library")
-    if (found := pragma("user_version")) > SCHEMA_VERSION:
-        raise StoreTooNew(str(place), found, SCHEMA_VERSION)
-    if size is not None and pragma("page_count") * pragma("page_size") != size:
-        raise StoreCorrupt(str(place), f"it has {size} bytes, its header says another number")
-    if found < 1 or objects(connection) != definitions(found):
-        raise StoreCorrupt(str(place), "its schema was altered")
-    (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    if verdict != "ok":
-        raise StoreCorrupt(str(place), str(verdict))
-    if connection.execute(GAPS).fetchone():
-        raise StoreCorrupt(str(place), "records are missing")
-
-
-def _writable(place: Path) -> sqlite3.Connection:
-    """Return the writing connection; it holds SQLite's exclusive lock too, which keeps other programs out."""
-    connection = _connect(place, "mode=rw")
-    try:
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        # The checkpoint syncs the log before it writes the main file, and then that; a commit need not sync it as well.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA fullfsync = ON")
-        connection.execute("PRAGMA checkpoint_fullfsync = ON")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute(f"PRAGMA journal_size_limit = {MAX_LOG}")
-        # Some builds overwrite what is deleted: a compaction would then write as much as it frees.
-        connection.execute("PRAGMA secure_delete = OFF")
-        connection.execute("PRAGMA trusted_schema = OFF")
-        if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
-            raise StoreFailed(str(place), "this file system does not allow write-ahead logging")
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("COMMIT")
-        migrate(connection, int(connection.execute("PRAGMA user_version").fetchone()[0]))
-        _checkpoint(place, connection)
-        _shrink(place, connection)
-        # In exclusive mode the log's index is in memory; a file of it is a reader's leftover.
-        Path(f"{place}-shm").unlink(missing_ok=True)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _shrink(place: Path, connection: sqlite3.Connection) -> None:
-    """Give back a file that is mostly free pages; an append reuses them, but never gives them back."""
-    pages, free = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count"))
-    if free > MAX_FREE and 2 * free > pages:
-        with contextlib.suppress(sqlite3.OperationalError):  # a disk without room for the copy: the store is as it was
-            connection.execute("VACUUM")
-        _checkpoint(place, connection)
-
-
-def _checkpoint(place: Path, connection: sqlite3.Connection) -> None:
-    """Move the log into the main file and sync it; StoreFailed unless all of it went."""
-    busy, logged, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    if busy or logged != moved:
-        raise StoreFailed(str(place), f"{moved} of {logged} pages reached the main file")

@@ -225,6 +225,7 @@ def test_prices_that_nobody_reports_are_pinned(tmp_path: Path, graces: int, orig
 async def a_trade_copied_before_the_second(pair: Pair) -> None:
     await a_trade(pair)
     path = Path(pair.stores[0].path)
+    shutil.copy(f"{path}-wal", path.with_name("old.sqlite-wal"))
     shutil.copy(path, path.with_name("old.sqlite"))
     await two_more(pair)
 

@@ -11,6 +11,7 @@ import pytest
 
 from channels.chain.port import ChannelPhase
 from channels.store import SqliteStore
+from channels.store.instance import FileInstance, Reached
 from tests import roles
 from tests.integration.dispute_world import Done, World, a_trade, finished, two_trades, world
 from tests.pair import Pair, terms_for
@@ -93,6 +94,32 @@ def test_stores_that_are_none(settled_minds: World, tmp_path: Path) -> None:
     empty = tmp_path / "empty.sqlite"
     SqliteStore.open(empty).close()
     refused(settled_minds.dispute(store=empty), "there is no channel in this store")
+
+
+def test_a_store_without_its_log_is_warned_of_and_used(settled_minds: World, tmp_path: Path) -> None:
+    """Somebody at 3 a.m. has the file of a node that died and nothing else: it is better than nothing."""
+    running = SqliteStore.open(settled_minds.store)
+    try:
+        copy = tmp_path / "copy.sqlite"
+        copy.write_bytes(settled_minds.store.read_bytes())
+    finally:
+        running.close()
+    done = settled_minds.dispute("--dry-run", store=copy)
+    assert done.status == 0
+    assert "copy both files" in done.err and "look for the log first" in done.err
+    assert "YOUR PROOF" in done.out
+
+
+def test_a_store_that_ends_before_its_marker_is_warned_of_and_used(settled_minds: World, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.sqlite"
+    copy.write_bytes(settled_minds.store.read_bytes())
+    marker = FileInstance(copy)
+    marker.begin({settled_minds.channel: Reached(99, 99, 99, 99)})
+    marker.close()
+    done = settled_minds.dispute("--dry-run", store=copy)
+    assert done.status == 0
+    assert "WARNING" in done.err and "lacks what was written last" in done.err
+    assert "YOUR PROOF" in done.out
 
 
 def test_a_channel_that_is_not_there(settled_minds: World) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
-from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,14 +21,16 @@ from hypothesis import given, settings, strategies as st
 from channels.core import checkpoint
 from channels.core.channel import ChainView, Outstanding
 from channels.core.records import Checkpoint, Record, Signed, StateAgreed, TurnMoved
-from channels.errors import AlreadySigned, ChannelError, InvariantBroken, StoreCorrupt, StoreError
+from channels.errors import AlreadySigned, ChannelError, InvariantBroken, StoreCorrupt, StoreError, StoreIncomplete
 from channels.model import Agreed, ChannelId, HalfSigned, Mark, Party, keccak
 from channels.seal import state_struct_hash
 from channels.store import MemoryStore, SqliteStore, Store
 from channels.store.codec import MAX_RECORD, RECORD, decode_record, encode_record
+from channels.store.instance import FileInstance, reached_by
+from channels.store.wal import log_of
 from channels.wire.codec import pack_with, unpack_with
 from tests.keeper import Keeper, folded
-from tests.roles import CHANNEL, DEPLOYMENT, UNIT, book, half
+from tests.roles import CHANNEL, DEPLOYMENT, UNIT, half
 from tests.strategies import checkpoints, journal_records
 from tests.writer import OPENED, update
 
@@ -220,82 +222,106 @@ def test_every_record_is_read_back_as_it_was_appended(kind: str, batch: list[Rec
 # Damage
 
 
+SECTOR = 512
+Outcome = list[Record] | str
+REFUSED, DOUBTED = "refused by a typed error", "read, and shorter than the instance marker says"
+
+
 @dataclass(frozen=True)
 class Files:
-    """The store's files at the moments a crash may come, with what had been acknowledged until then."""
+    """The store's files at the moments a crash may come, with what had been acknowledged until then.
 
-    closed: bytes
-    before: bytes
-    after: bytes
+    `main` and `log` belong together at the end, `torn` is the log one append before, `moved` the main file once the log
+    was moved into it, `closed` after that.
+    """
+
+    main: bytes
+    torn: bytes
     log: bytes
+    moved: bytes
+    closed: bytes
     acknowledged: list[Record]
     complete: list[Record]
 
 
 @pytest.fixture(scope="module", params=["growing", "compacting"])
 def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """A store of some twenty pages: before and after one append that spans several, with its log; and closed.
+    """A store of some twenty pages, with a log of several appends, the last of which spans several pages.
 
-    The append of the second one compacts: it adds a checkpoint, and deletes what the last but one replaces.
+    That of the second one compacts: it adds a checkpoint, and deletes what the last but one replaces.
     """
-    if request.param == "compacting":
-        return compacting(tmp_path_factory.mktemp("files") / "store.sqlite")
     path = tmp_path_factory.mktemp("files") / "store.sqlite"
-    log = Path(f"{path}-wal")
-    with closing(SqliteStore.open(path)) as store:
-        records: list[Record] = [OPENED, *(record for version in range(1, 31) for record in update(version))]
-        for record in records:
-            store.append(CHANNEL, [record])
-        store.advance(DEPLOYMENT, 7)
-        before = path.read_bytes()
-        last: list[Record] = [Signed(half(Party.ZERO, book(), version=v), (Mark(),)) for v in range(31, 37)]
-        store.append(CHANNEL, last)
-        after, logged = path.read_bytes(), log.read_bytes()
-    return Files(path.read_bytes(), before, after, logged, records, [*records, *last])
+    with patch.object(checkpoint, "EVERY", 16 if request.param == "compacting" else 1_000):
+        with closing(SqliteStore.open(path)) as store:
+            keeper = Keeper(store)
+            keeper.keep(OPENED)
+            keeper.update(range(1, 25))
+            store.advance(DEPLOYMENT, 7)
+        with closing(SqliteStore.open(path)) as store:
+            keeper, main = Keeper(store), path.read_bytes()
+            keeper.update(range(25, 31))
+            acknowledged, torn = store.records(CHANNEL), log_of(path).read_bytes()
+            keeper.keep(*(record for version in range(31, 39) for record in update(version)))
+            complete, log = store.records(CHANNEL), log_of(path).read_bytes()
+            if request.param == "compacting":
+                assert acknowledged[1] != complete[1], "nothing was deleted"
+            assert path.read_bytes() == main, "the log was moved too early"
+            store.checkpoint_log()
+            moved = path.read_bytes()
+        return Files(main, torn, log, moved, path.read_bytes(), acknowledged, complete)
 
 
-def compacting(path: Path) -> Files:
-    with patch.object(checkpoint, "EVERY", 16), closing(SqliteStore.open(path)) as store:
-        keeper = Keeper(store)
-        keeper.update(range(1, 31))
-        store.advance(DEPLOYMENT, 7)
-        acknowledged, before = store.records(CHANNEL), path.read_bytes()
-        keeper.keep(*(record for version in range(31, 39) for record in update(version)))
-        complete = store.records(CHANNEL)
-        assert acknowledged[1] != complete[1], "nothing was deleted"
-        after, logged = path.read_bytes(), Path(f"{path}-wal").read_bytes()
-    return Files(path.read_bytes(), before, after, logged, acknowledged, complete)
-
-
-def outcome(main: bytes, log: bytes | None = None) -> list[Record] | None:
-    """Open such a store: its records, or None if it was refused, with everything left as it was found."""
+def outcome(main: bytes, log: bytes | None, noted: list[Record]) -> Outcome:
+    """Open such a store, beside a marker that noted these records; what was refused is left as it was found."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "store.sqlite"
-        logged = Path(f"{path}-wal")
+        logged = log_of(path)
         path.write_bytes(main)
+        marker = FileInstance(path)
+        marker.begin({})
+        marker.note({CHANNEL: noted})
+        marker.close()
         if log is not None:
             logged.write_bytes(log)
-        try:
-            store = SqliteStore.open(path)
-        except StoreError:
-            assert path.read_bytes() == main
-            assert (logged.read_bytes() if logged.exists() else None) == log
-            return None
-        with closing(store):
+        left = {entry.name: entry.read_bytes() for entry in Path(directory).iterdir()}
+        found: list[Outcome] = []
+        for read_only in (True, False):
             try:
-                records = store.records(CHANNEL)
-                assert store.channels() == [CHANNEL]
-                assert store.cursor(DEPLOYMENT) == 7
-            except StoreCorrupt:
-                return None
-            return records
+                store = SqliteStore.open(path, read_only=read_only)
+            except StoreError:
+                found.append(REFUSED)
+            else:
+                with closing(store):
+                    found.append(judged(store, marker))
+            if read_only or found[-1] == REFUSED:
+                now = {entry.name: entry.read_bytes() for entry in Path(directory).iterdir()}
+                now.pop("store.sqlite.lock", None)
+                assert now == left, "it was only looked at"
+        assert found[1] in (found[0], REFUSED), "SQLite reads some files that it does not write to"
+        return found[1]
+
+
+def judged(store: SqliteStore, marker: FileInstance) -> Outcome:
+    try:
+        records = store.records(CHANNEL)
+        doubt = marker.missed({CHANNEL: reached_by(store, CHANNEL)})
+        if not doubt:
+            assert store.channels() == [CHANNEL]
+            assert store.cursor(DEPLOYMENT) == 7
+    except StoreCorrupt:
+        return REFUSED
+    return DOUBTED if doubt else records
 
 
 def test_the_files_are_what_the_laws_below_need(files: Files) -> None:
-    assert outcome(files.closed) == outcome(files.after, files.log) == files.complete
-    assert outcome(files.before) == files.acknowledged
-    pages = {i for i in range(0, len(files.before), 4096) if files.before[i : i + 4096] != files.after[i : i + 4096]}
-    assert len(pages) + (len(files.after) - len(files.before)) // 4096 >= 4
+    assert files.complete[: len(files.acknowledged)] == files.acknowledged or files.complete[1] != files.acknowledged[1]
+    assert outcome(files.closed, None, files.complete) == files.complete
+    for main in (files.main, files.moved):
+        assert outcome(main, files.log, files.complete) == files.complete
+    assert outcome(files.main, files.torn, files.acknowledged) == files.acknowledged
+    assert outcome(files.main, files.torn, files.complete) == DOUBTED
+    pages = {i for i in range(0, len(files.main), 4096) if files.main[i : i + 4096] != files.moved[i : i + 4096]}
+    assert len(pages) + (len(files.moved) - len(files.main)) // 4096 >= 4
 
 
 @given(data=st.data())
@@ -303,39 +329,94 @@ def test_a_truncated_store_is_refused(files: Files, data: st.DataObject) -> None
     whole = files.closed
     edges = [edge + d for edge in range(0, len(whole), 4096) for d in (-1, 0, 1) if 0 <= edge + d < len(whole)]
     size = data.draw(st.sampled_from(edges) | st.integers(0, len(whole) - 1))
-    assert outcome(whole[:size]) is None
+    assert outcome(whole[:size], None, files.complete) == REFUSED
 
 
 @given(data=st.data())
 def test_a_store_truncated_beside_its_log_is_refused_or_whole(files: Files, data: st.DataObject) -> None:
-    size = data.draw(st.integers(0, len(files.after) - 1) | st.integers(0, 1_024))
-    assert outcome(files.after[:size], files.log) in (None, files.complete)
+    main = data.draw(st.sampled_from([files.main, files.moved]))
+    size = data.draw(st.integers(0, len(main) - 1) | st.integers(0, 1_024))
+    assert outcome(main[:size], files.log, files.complete) in (REFUSED, files.complete)
 
 
 @given(data=st.data())
-def test_a_lost_or_truncated_log_costs_nothing_that_was_acknowledged(files: Files, data: st.DataObject) -> None:
-    size = data.draw(st.integers(0, len(files.log)))
-    assert outcome(files.after, files.log[:size]) == files.complete
-    assert outcome(files.after) == files.complete
+def test_an_open_store_without_its_log_is_refused(files: Files, data: st.DataObject) -> None:
+    """Also when nothing is lost by it: nobody can see that."""
+    main = data.draw(st.sampled_from([files.main, files.moved]))
+    log = data.draw(st.sampled_from([None, b"", b"the log", files.log[:31], bytes(32) + files.log[32:]]))
+    assert outcome(main, log, []) == REFUSED
+
+
+def check_damaged_log(files: Files, main: bytes, log: bytes) -> None:
+    """A damaged log: the whole journal, a typed error, or a doubt by the marker."""
+    found = outcome(main, log, files.complete)
+    assert found in (REFUSED, DOUBTED, files.complete)
+    if main == files.moved:
+        # All of it is in the main file: older pages over newer ones are noticed, or they are the same.
+        return
+    if log != files.log and found != files.complete:
+        unmarked = outcome(main, log, [])
+        assert unmarked == REFUSED or is_earlier(unmarked, files)
+
+
+def is_earlier(found: Outcome, files: Files) -> bool:
+    """What an unmarked reader sees is a journal that once was, in its order."""
+    return isinstance(found, list) and folded(found).version <= folded(files.complete).version
 
 
 @given(data=st.data())
-def test_a_crash_between_commit_and_checkpoint_loses_nothing(files: Files, data: st.DataObject) -> None:
+def test_a_truncated_log_is_refused_or_doubted(files: Files, data: st.DataObject) -> None:
+    frames = [32 + at * 4120 + d for at in range(len(files.log) // 4120 + 1) for d in (-1, 0, 1)]
+    size = data.draw(st.sampled_from(frames) | st.integers(0, len(files.log) - 1))
+    check_damaged_log(files, files.main, files.log[:size])
+
+
+@given(data=st.data())
+def test_a_changed_byte_of_the_log_is_found_or_does_not_matter(files: Files, data: st.DataObject) -> None:
+    damaged = bytearray(files.log)
+    frame = data.draw(st.integers(0, len(damaged) // 4120 - 1))
+    at = data.draw(st.integers(0, 31) | st.integers(0, 4119).map(lambda d: 32 + frame * 4120 + d))
+    damaged[at] ^= data.draw(st.integers(1, 255))
+    check_damaged_log(files, data.draw(st.sampled_from([files.main, files.moved])), bytes(damaged))
+
+
+@given(data=st.data())
+def test_a_log_damaged_before_its_last_append_is_refused_by_itself(files: Files, data: st.DataObject) -> None:
+    """No marker is needed: a frame behind a commit that is not reached is proof."""
+    damaged = bytearray(files.log)
+    at = data.draw(st.integers(56, len(files.torn) - 1))
+    if (at - 32) % 4120 < 24:
+        at += 24
+    damaged[at] ^= data.draw(st.integers(1, 255))
+    assert outcome(files.main, bytes(damaged), []) == REFUSED
+
+
+@given(data=st.data())
+def test_a_crash_while_the_log_is_moved_loses_nothing(files: Files, data: st.DataObject) -> None:
     """The main file may hold any of the pages that the checkpoint was moving; the log has them all."""
-    assert outcome(files.before, files.log) == files.complete
-    pages = range(0, len(files.after), 4096)
+    pages = range(0, len(files.moved), 4096)
     moved = data.draw(st.lists(st.booleans(), min_size=len(pages), max_size=len(pages)))
-    mixed = bytearray(files.before.ljust(len(files.after), b"\0"))
+    mixed = bytearray(files.main.ljust(len(files.moved), b"\0"))
     for at, done in zip(pages, moved, strict=True):
         if done:
-            mixed[at : at + 4096] = files.after[at : at + 4096]
-    assert outcome(bytes(mixed), files.log) == files.complete
+            mixed[at : at + 4096] = files.moved[at : at + 4096]
+    assert outcome(bytes(mixed), files.log, files.complete) == files.complete
 
 
 @given(data=st.data())
-def test_a_log_cut_before_append_returned_gives_all_of_the_append_or_nothing(files: Files, data: st.DataObject) -> None:
-    size = data.draw(st.integers(0, len(files.log)))
-    assert outcome(files.before, files.log[:size]) in (files.acknowledged, files.complete)
+def test_a_power_cut_in_an_append_keeps_all_of_it_or_nothing_and_is_never_refused(
+    files: Files, data: st.DataObject
+) -> None:
+    """Whichever sectors of the last append reached the disk, in whichever order."""
+    sectors = range(0, len(files.log), SECTOR)
+    before = files.torn.ljust(len(files.log), b"\0")
+    written = [at for at in sectors if before[at : at + SECTOR] != files.log[at : at + SECTOR]]
+    done = data.draw(st.sets(st.sampled_from(written)) | st.sets(st.sampled_from(written)).map(set(written).difference))
+    mixed = bytearray(before)
+    for at in done:
+        mixed[at : at + SECTOR] = files.log[at : at + SECTOR]
+    size = data.draw(st.sampled_from([len(mixed), max([len(files.torn), *(at + SECTOR for at in done)])]))
+    assert outcome(files.main, bytes(mixed[:size]), files.acknowledged) in (files.acknowledged, files.complete)
 
 
 @settings(max_examples=5 * settings.default.max_examples)
@@ -343,7 +424,7 @@ def test_a_log_cut_before_append_returned_gives_all_of_the_append_or_nothing(fil
 def test_a_changed_byte_is_found_or_does_not_matter(files: Files, data: st.DataObject) -> None:
     damaged = bytearray(files.closed)
     damaged[data.draw(st.integers(0, len(damaged) - 1) | st.integers(0, 99))] ^= data.draw(st.integers(1, 255))
-    assert outcome(bytes(damaged)) in (None, files.complete)
+    assert outcome(bytes(damaged), None, files.complete) in (REFUSED, files.complete)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -394,17 +475,67 @@ def test_kill_9_while_the_journal_compacts_loses_nothing_that_returned(tmp_path:
             assert len(store.records(CHANNEL)) <= 1 + 2 * (4 + 3)
 
 
-def test_the_main_file_alone_is_complete_after_every_append(tmp_path: Path) -> None:
+COPY_ORDERS = {"log first": ("-wal", ""), "file first": ("", "-wal")}
+
+
+@pytest.mark.parametrize("order", COPY_ORDERS)
+def test_a_copy_of_a_running_store_is_as_complete_as_when_copying_began_or_refused(tmp_path: Path, order: str) -> None:
+    """Every moment between the two files of a copy: appends, a moved log, and what comes behind it."""
+    path = tmp_path / "store.sqlite"
+    dice, outcomes = Random(20240128), list[str]()
+    with patch.object(checkpoint, "EVERY", 8), closing(SqliteStore.open(path)) as store:
+        keeper = Keeper(store)
+        keeper.keep(OPENED)
+
+        def something() -> None:
+            """Mostly appends; the cursor alone makes a log that holds none of the journal's pages."""
+            for _ in range(dice.randrange(4)):
+                match dice.randrange(4):
+                    case 0:
+                        store.checkpoint_log()
+                    case 1:
+                        store.advance(DEPLOYMENT, store.cursor(DEPLOYMENT) + 1)
+                    case _:
+                        keeper.update([keeper.channel.signed + 1 if keeper.channel else 1])
+
+        for turn in range(150):
+            something()
+            begun, copy = store.records(CHANNEL), tmp_path / f"{turn}.sqlite"
+            for suffix in COPY_ORDERS[order]:
+                shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+                ended = store.records(CHANNEL)
+                something()
+            try:
+                with closing(SqliteStore.open(copy, read_only=True)) as copied:
+                    found = folded(copied.records(CHANNEL))
+            except (StoreCorrupt, StoreIncomplete) as refused:
+                assert order == "file first" or folded(begun) != folded(ended)
+                outcomes.append(type(refused).__name__)
+            else:
+                assert folded(begun).signed <= found.signed <= folded(ended).signed
+                outcomes.append("whole")
+            if turn % 50 == 0:
+                copy.unlink()
+                Path(f"{copy}-wal").unlink(missing_ok=True)
+    assert outcomes.count("whole") > 30
+    assert "StoreCorrupt" in outcomes, "no copy was ever torn"
+
+
+def test_the_main_file_alone_is_refused_while_the_store_is_open(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     with closing(SqliteStore.open(path)) as store:
-        for turn in count(1):
+        for turn in range(1, 40):
             store.append(CHANNEL, [TurnMoved(turn)])
+            if turn % 5 == 0:
+                store.checkpoint_log()
             copy = tmp_path / "copy.sqlite"
             copy.write_bytes(path.read_bytes())
-            with closing(SqliteStore.open(copy, read_only=True)) as copied:
-                assert copied.records(CHANNEL) == [TurnMoved(i) for i in range(1, turn + 1)]
-            if turn == 40:
-                break
+            with pytest.raises(StoreIncomplete, match="copy both files"):
+                SqliteStore.open(copy, read_only=True)
+            with closing(SqliteStore.open(copy, read_only=True, salvage=True)) as copied:
+                assert copied.records(CHANNEL) == [TurnMoved(i) for i in range(1, turn - turn % 5 + 1)]
+    with closing(SqliteStore.open(path, read_only=True)) as store:
+        assert store.records(CHANNEL) == [TurnMoved(i) for i in range(1, 40)]
 
 
 ODD = st.one_of(

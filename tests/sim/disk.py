@@ -72,11 +72,18 @@ class Mounted:
             raise PowerCut
         self.disk.write(self.store, batch)
 
+    def checkpoint_log(self) -> None:
+        if self.gone:
+            raise PowerCut
+
     def channels(self) -> list[ChannelId]:
         return self.store.channels()
 
     def records(self, channel: ChannelId) -> list[Record]:
         return self.store.records(channel)
+
+    def lengths(self) -> dict[ChannelId, int]:
+        return self.store.lengths()
 
     def archived(self, channel: ChannelId, version: int) -> list[Record]:
         return self.store.archived(channel, version)

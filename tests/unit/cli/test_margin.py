@@ -17,6 +17,7 @@ from channels.core.records import ChainSaid, Opened
 from channels.model import EMPTY_BOOK, ChannelId, Leg, Party
 from channels.risk import explain, liquidation_bands, margin
 from channels.store import SqliteStore
+from channels.store.instance import FileInstance, Reached
 from channels.units import WAD, show
 from tests import margin_example, roles
 from tests.margin_example import CASH, TERMS, write
@@ -201,12 +202,30 @@ def test_while_a_node_holds_the_store_a_copy_serves(store: Path, tmp_path: Path,
     node = SqliteStore.open(store)
     try:
         told = said(store, "--no-bands", status=1)
-        assert "copy the file" in told and told.count("\n") == 2
+        assert "copy its log, then the file" in told and told.count("\n") == 2
         copy = tmp_path / "copy.sqlite"
+        shutil.copy(f"{store}-wal", f"{copy}-wal")
         shutil.copy(store, copy)
         assert "Margin in channel" in said(copy, "--no-bands")
+        Path(f"{copy}-wal").unlink()
+        assert "copy both files" in said(copy, "--no-bands", status=1)
     finally:
         node.close()
+
+
+def test_a_journal_that_ends_before_its_marker_is_shown_with_a_warning(
+    store: Path, said: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    channel = TERMS.channel_id(roles.DEPLOYMENT)
+    assert "WARNING" not in said(store, "--no-bands")
+    marker = FileInstance(store)
+    marker.begin({channel: Reached(9, 9, 9, 9)})
+    marker.close()
+    assert command.main(["margin", str(store), "--no-bands"]) == 0
+    out, err = capsys.readouterr()
+    assert "Margin in channel" in out
+    assert err.startswith("channels: WARNING") and "ends before what was written to it" in err
+    assert err.count("\n") == 1
 
 
 def test_money_on_its_way_is_told_apart(tmp_path: Path, said: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from channels.store import sqlite
+from channels.store import file
 
 Files = tuple[bytes, bytes | None]
 """The main file and its log."""
@@ -23,7 +23,7 @@ def every_crash(place: Path, act: Callable[[], object], monkeypatch: pytest.Monk
     """Return the files as they were before each statement of `act` and after it, each once; and how many there were."""
     found: dict[Files, None] = {}
     statements: list[str] = []
-    connect = sqlite._connect
+    connect = file.connect
 
     def note(statement: str) -> None:
         statements.append(statement)
@@ -35,7 +35,7 @@ def every_crash(place: Path, act: Callable[[], object], monkeypatch: pytest.Monk
         return connection
 
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite, "_connect", traced)
+        patch.setattr(file, "connect", traced)
         act()
     found[files_of(place)] = None
     return list(found), len(statements)

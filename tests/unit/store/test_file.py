@@ -24,7 +24,9 @@ from channels.errors import (
     StoreTooNew,
 )
 from channels.store import SqliteStore
-from channels.store.sqlite import APPLICATION_ID, SCHEMA_VERSION
+from channels.store.file import APPLICATION_ID
+from channels.store.migrations import SCHEMA_VERSION
+from channels.store.wal import log_of
 from tests.roles import CHANNEL, DEPLOYMENT, UNIT, half
 from tests.writer import OPENED, WRITTEN, update
 
@@ -331,18 +333,25 @@ def test_a_record_deleted_behind_the_guards_is_missed(path: Path) -> None:
         SqliteStore.open(path)
 
 
-def test_the_writer_syncs_every_checkpoint_and_checkpoints_every_append(path: Path) -> None:
-    """A killed process cannot show it, since the kernel keeps what was written: so the settings themselves are asked.
-
-    NORMAL syncs the log before a checkpoint moves it, and then the main file: nothing returns between commit and that.
-    """
+def test_a_commit_is_synced_and_an_append_is_one_commit_of_the_log(path: Path) -> None:
+    """A killed process cannot show the sync, since the kernel keeps what was written: so the settings are asked."""
     statements: list[str] = []
+    log = log_of(path)
     with closing(SqliteStore.open(path)) as store:
         assert store._connection is not None
-        assert store._connection.execute("PRAGMA synchronous").fetchone() == (1,)
-        store._connection.set_trace_callback(statements.append)
-        store.append(CHANNEL, [TurnMoved(1)])
-    assert [text.split("(")[0] for text in statements[-2:]] == ["COMMIT", "PRAGMA wal_checkpoint"]
+        settings = ("synchronous", 2), ("fullfsync", 1), ("wal_autocheckpoint", 0), ("cache_spill", 0)
+        for name, value in settings:
+            assert store._connection.execute(f"PRAGMA {name}").fetchone() == (value,)
+        main = path.read_bytes()
+        for turn in range(2, 9):
+            logged = log.read_bytes()
+            store._connection.set_trace_callback(statements.append)
+            store.append(CHANNEL, [TurnMoved(turn)])
+            store._connection.set_trace_callback(None)
+            assert path.read_bytes() == main
+            assert log.read_bytes() != logged
+    assert [statements.count(text) for text in ("BEGIN IMMEDIATE", "COMMIT")] == [7, 7]
+    assert not any("checkpoint" in statement for statement in statements)
 
 
 def test_the_file_says_what_it_is(path: Path) -> None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
 from channels.core import records as r
+from channels.core.checkpoint import checkpoint
 from channels.errors import StoreFailed
 from channels.model import ChannelId, Party, keccak
 from channels.store import MemoryStore, SqliteStore
-from channels.store.instance import FileInstance, NoInstance, Reached, instance_of
+from channels.store.instance import FileInstance, NoInstance, Reached, instance_of, reached_by
+from tests.keeper import folded
 from tests.roles import CHANNEL, agreed, half
+from tests.writer import OPENED, update
 
 OTHER = ChannelId(keccak(b"another channel"))
 SIGNED = r.Signed(half(Party.ZERO, version=5), ())
@@ -25,13 +30,13 @@ def place(tmp_path: Path) -> Path:
     store = SqliteStore.open(tmp_path / "channels.db")
     store.close()
     begun = FileInstance(tmp_path / "channels.db")
-    begun.begin({CHANNEL: Reached(4, 4, 1)})
+    begun.begin({CHANNEL: Reached(4, 4, 1, 7)})
     begun.note({CHANNEL: [SIGNED]})
     begun.close()
     return tmp_path / "channels.db"
 
 
-HELD = {CHANNEL: Reached(5, 4, 1)}
+HELD = {CHANNEL: Reached(5, 4, 1, 8)}
 
 
 def doubt(place: Path, found: dict[ChannelId, Reached] | None = None) -> str:
@@ -40,7 +45,7 @@ def doubt(place: Path, found: dict[ChannelId, Reached] | None = None) -> str:
 
 def test_a_store_that_nobody_touched_is_itself(place: Path) -> None:
     assert doubt(place) == ""
-    assert doubt(place, {CHANNEL: Reached(9, 8, 7), OTHER: Reached()}) == "", (
+    assert doubt(place, {CHANNEL: Reached(9, 8, 7, 9), OTHER: Reached()}) == "", (
         "a marker may be behind, after a power cut"
     )
 
@@ -87,14 +92,16 @@ def test_a_store_that_moved_within_its_file_system_is_still_itself(place: Path, 
 
 
 @pytest.mark.parametrize(
-    "older", [Reached(4, 4, 1), Reached(5, 3, 1), Reached(5, 4, 0)], ids=["signed", "agreed", "turn"]
+    "older",
+    [Reached(4, 4, 1, 8), Reached(5, 3, 1, 8), Reached(5, 4, 0, 8), Reached(5, 4, 1, 7)],
+    ids=["signed", "agreed", "turn", "records"],
 )
 def test_an_older_copy_written_into_the_same_file_is_noticed(place: Path, older: Reached) -> None:
     assert "older copy" in doubt(place, {CHANNEL: older})
 
 
 def test_a_channel_that_is_gone_is_noticed(place: Path) -> None:
-    assert "is gone" in doubt(place, {OTHER: Reached(9, 9, 9)})
+    assert "is gone" in doubt(place, {OTHER: Reached(9, 9, 9, 9)})
 
 
 def test_a_damaged_marker_vouches_for_nothing(place: Path) -> None:
@@ -121,9 +128,57 @@ def test_what_is_noted_is_what_a_journal_reaches(place: Path) -> None:
     )
     begun.close()
     begun.note({CHANNEL: [r.TurnMoved(99)]})
-    assert doubt(place, {CHANNEL: Reached(5, 4, 9), OTHER: Reached(0, 2, 3)}) == ""
-    assert "older copy" in doubt(place, {CHANNEL: Reached(5, 4, 8), OTHER: Reached(0, 2, 3)})
-    assert "older copy" in doubt(place, {CHANNEL: Reached(5, 4, 9), OTHER: Reached(0, 1, 3)})
+    assert doubt(place, {CHANNEL: Reached(5, 4, 9, 9), OTHER: Reached(0, 2, 3, 3)}) == ""
+    assert "older copy" in doubt(place, {CHANNEL: Reached(5, 4, 8, 9), OTHER: Reached(0, 2, 3, 3)})
+    assert "older copy" in doubt(place, {CHANNEL: Reached(5, 4, 9, 9), OTHER: Reached(0, 1, 3, 3)})
+    assert "older copy" in doubt(place, {CHANNEL: Reached(5, 4, 9, 9), OTHER: Reached(0, 2, 3, 2)})
+
+
+def test_a_signature_that_may_be_a_repeated_one_is_not_counted(place: Path) -> None:
+    """The store keeps no second one: a marker that had counted it would accuse a journal that is whole."""
+    with closing(SqliteStore.open(place)) as store:
+        begun = FileInstance(place)
+        begun.begin({})
+        for records in ([OPENED, *update(1)], update(2)[:1], update(2), [checkpoint(folded([OPENED, *update(2)]))]):
+            store.append(CHANNEL, records[:])
+            begun.note({CHANNEL: records})
+        store.append(CHANNEL, update(2)[:1])
+        begun.note({CHANNEL: update(2)[:1]})
+        begun.close()
+        assert reached_by(store, CHANNEL) == Reached(2, 2, 0, 6)
+        assert doubt(place, {CHANNEL: reached_by(store, CHANNEL)}) == ""
+        assert "older copy" in doubt(place, {CHANNEL: Reached(2, 2, 0, 5)})
+
+
+def test_a_marker_that_does_not_count_records_is_understood(place: Path) -> None:
+    """The format before: zeros where the number is now, and outside of the check."""
+    marker = Path(f"{place}.instance")
+
+    def row(text: bytes) -> bytes:
+        return text + crc32(text).to_bytes(8, "big")
+
+    header = b"OPCHINST" + b"".join(n.to_bytes(8, "big") for n in (1, place.stat().st_ino, marker.stat().st_ino))
+    slot = CHANNEL + b"".join(n.to_bytes(8, "big") for n in (5, 4, 1))
+    marker.write_bytes(row(header.ljust(56, b"\0")) + row(slot))
+    assert doubt(place, {CHANNEL: Reached(5, 4, 1, 0)}) == ""
+    assert "older copy" in doubt(place, {CHANNEL: Reached(5, 3, 1, 9)})
+    marker.write_bytes(row(header.ljust(56, b"\0")) + row(slot)[:-1] + b"\0")
+    assert "damaged" in doubt(place)
+
+
+def test_a_reader_is_told_what_it_misses_and_not_that_it_reads_a_copy(place: Path, tmp_path: Path) -> None:
+    there = tmp_path / "elsewhere"
+    there.mkdir()
+    shutil.copy2(place, there / "channels.db")
+    copy = FileInstance(there / "channels.db")
+    behind = {CHANNEL: Reached(5, 4, 1, 7)}
+    assert copy.missed(behind) == ""
+    shutil.copy2(f"{place}.instance", there / "channels.db.instance")
+    assert copy.missed(HELD) == copy.missed({}) == ""
+    assert "older copy" in copy.missed(behind)
+    (there / "channels.db.instance").write_bytes(b"noise")
+    assert "damaged" in copy.missed(HELD)
+    assert NoInstance().missed(behind) == ""
 
 
 def test_only_its_owner_reads_it_and_a_disk_that_refuses_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

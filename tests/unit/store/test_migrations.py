@@ -23,7 +23,9 @@ from channels.model import ChannelId, HalfSigned, Mark
 from channels.runtime.dispute_steps import Evidence
 from channels.seal import state_struct_hash
 from channels.store import SqliteStore, migrations
+from channels.store.file import UNLOCKED, connect
 from channels.store.migrations import MIGRATIONS, SCHEMA_VERSION, definitions, migrate, objects
+from channels.store.wal import log_of
 from tests.keeper import Keeper, folded
 from tests.roles import DEPLOYMENT, state
 from tests.unit.store.crashes import every_crash, files_of, laid_out
@@ -87,7 +89,9 @@ def check_first(store: SqliteStore) -> None:
 
 
 def schema_of(place: Path) -> int:
-    with closing(sqlite3.connect(place)) as raw:
+    """Its schema's number, seen through its log; a connection that may write would move that into the file."""
+    with closing(connect(place, f"mode=ro&vfs={UNLOCKED}" if log_of(place).exists() else "immutable=1")) as raw:
+        raw.execute("PRAGMA locking_mode = EXCLUSIVE")
         return int(raw.execute("PRAGMA user_version").fetchone()[0])
 
 
@@ -165,7 +169,7 @@ def test_a_crash_at_any_statement_of_the_migration_leaves_a_whole_store(
         with closing(SqliteStore.open(place)) as store:
             check_first(store)
         assert schema_of(place) == SCHEMA_VERSION
-    assert seen == {1, SCHEMA_VERSION}
+    assert seen == set(range(1, SCHEMA_VERSION + 1))
 
 
 def test_a_migration_that_fails_changes_nothing(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
