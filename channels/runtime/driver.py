@@ -66,10 +66,14 @@ class Driver:
         self.then(done.set)
         await done.wait()
 
-    async def pace(self) -> None:
-        """Return once few enough effects wait: who reads from peers asks first, so that none outruns the disk."""
-        while len(self._queue) > MAX_WAITING:
+    async def pace(self, is_answer: bool) -> None:
+        """Return once few enough effects wait: who reads from peers asks first, so that none outruns the disk.
+
+        After an answer, once it was said: the peer goes on with it while what it sent besides is judged here.
+        """
+        while is_answer or len(self._queue) > MAX_WAITING:
             await self.flush()
+            is_answer = False
 
     async def run(self) -> None:
         """Carry out effects for ever; what is queued when it is cancelled was never said to anybody."""

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from ..core.commands import Send
 from ..errors import InvariantBroken, PeerFault, RemoteProtocolError
 from ..model import Address
 from ..session import Hangup, Kept, OpeningRefused, Output, PeerKnown, Reply, Routed, Session
@@ -43,7 +44,7 @@ def keep_alive(stream: trio.abc.Stream) -> None:
             stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-async def _at_once() -> None:
+async def _at_once(is_answer: bool) -> None:
     """No pace but the network's."""
 
 
@@ -51,7 +52,8 @@ class Link:
     """A connection and its session. `run` returns when the connection has ended, with the error that ended it, if any.
 
     `on_output` is called for every routed effect and for the peer's identity, in order; it must not block. `stranger`
-    is what cuts the connection off while nobody knows whose it is. `pace` is waited for before more is read.
+    is what cuts the connection off while nobody knows whose it is. `pace` is waited for before more is read, and told
+    whether what was read led to something to say.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Link:
         clock: Clock,
         on_output: Callable[[Link, Routed | PeerKnown | OpeningRefused | Kept], None],
         stranger: trio.CancelScope | None = None,
-        pace: Callable[[], Awaitable[None]] = _at_once,
+        pace: Callable[[bool], Awaitable[None]] = _at_once,
     ) -> None:
         self.session, self.stranger = session, stranger
         self._stream, self._clock, self._on_output, self._pace = stream, clock, on_output, pace
@@ -136,12 +138,13 @@ class Link:
             if scope.cancelled_caught or not data:
                 return
             self._reads += 1
-            await self._carry_out(self.session.receive_data(bytes(data), self._clock(), more=True))
+            outputs = self.session.receive_data(bytes(data), self._clock(), more=True)
+            await self._carry_out(outputs)
             if self.session.unanswered > 1:
                 self._asked.set()
             elif self.session.unanswered:
                 await self._carry_out(self.session.receive_data(b"", self._clock()))
-            await self._pace()
+            await self._pace(any(isinstance(o, Routed) and isinstance(o.effect, Send) for o in outputs))
 
     async def _answer(self) -> None:
         """Answer several proposals once nothing more can be read at once: what is read together gets one signature.
