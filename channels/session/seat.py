@@ -74,6 +74,8 @@ class Seat:
         self.limits = limits
         self.window = m.WINDOW
         """How many proposals may be in flight on the present connection: the smaller of both sides' numbers."""
+        self.unheard = 0
+        """How many of them are answered, which the peer cannot have heard when it sent what is read now."""
         self._signer = signer
 
     def act(self, event: e.Event) -> list[Effect]:
@@ -88,16 +90,15 @@ class Seat:
         """Accept, with one signature, what the peer has proposed so far and we judged right."""
         return self.act(e.AnswerDue()) if self.channel.unanswered else []
 
-    def receive(self, message: m.ChannelMessage, now: int, answered: int = 0) -> list[Effect]:
+    def receive(self, message: m.ChannelMessage, now: int) -> list[Effect]:
         """Step on a message of the peer's; what it proposed before is answered first, by `answer`.
 
-        `answered`: how many proposals were, which the peer cannot have heard yet: they are in its window all the same.
         Raises the RuleViolation that ends the connection; then nothing has happened.
         """
         if message.channel != self.channel.id:
             raise WrongChannel(self.channel.id.hex(), message.channel.hex())
         if isinstance(message, m.Propose):
-            return self._carry_on(self._judge(self._read_proposal(message, now, answered), now))
+            return self._carry_on(self._judge(self._read_proposal(message, now), now))
         if self.channel.unanswered:
             raise InvariantBroken("proposals are answered before anything else is heard", type(message).__name__)
         return self._receive(message, now)
@@ -131,7 +132,7 @@ class Seat:
             case _:
                 assert_never(message)
 
-    def _read_proposal(self, message: m.Propose, now: int, answered: int) -> e.ProposalSeen | e.ProposalBroken:
+    def _read_proposal(self, message: m.Propose, now: int) -> e.ProposalSeen | e.ProposalBroken:
         """Compute the peer's state from its operations, and check that this is what it signed."""
         channel = self.channel
         for agreed in (channel.agreed, channel.closing):
@@ -144,7 +145,7 @@ class Seat:
             raise StaleVersion(message.version, channel.version)
         if message.base != channel.tip_version:
             return e.ProposalBroken(message.version, self._base_refusal(message))
-        self._check_window(message, answered)
+        self._check_window(message)
         base, book = channel.tip
         try:
             state, after = apply(
@@ -195,11 +196,11 @@ class Seat:
             return self._offered(operation.legs, operation.premium, now)
         return self._offered(_turned(self.channel.book.legs), operation.transfer, now)
 
-    def _check_window(self, message: m.Propose, answered: int) -> None:
+    def _check_window(self, message: m.Propose) -> None:
         """Raise WindowFull for a peer that proposes more than it may, all of which we would have to hold."""
         waiting = self.channel.unanswered
         held = sum([len(judged.operations) for judged in waiting], len(message.operations))
-        if answered + len(waiting) >= self.window or held > m.MAX_WINDOW_OPERATIONS:
+        if self.unheard + len(waiting) >= self.window or held > m.MAX_WINDOW_OPERATIONS:
             raise WindowFull(self.window, m.MAX_WINDOW_OPERATIONS)
 
     def _offered(self, legs: tuple[Leg, ...], paid: int, now: int) -> Offer:

@@ -6,7 +6,6 @@ disk: whoever drives it carries out the effects in order, which is all that "per
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 
@@ -122,8 +121,8 @@ class Session:
         self._refused = 0
         self._asked: list[Seat] = []
         """Where the peer has proposed since we last answered."""
-        self._answered: Counter[ChannelId] = Counter()
-        """Proposals that arrived with what is read now and are answered: the peer had not heard of it yet."""
+        self._early: list[Seat] = []
+        """Where we answered proposals and read on: the peer had not heard of it when it sent what is read now."""
 
     @property
     def peer(self) -> Address | None:
@@ -158,11 +157,12 @@ class Session:
         outputs: list[Output] = []
         if self._over:
             return outputs
-        self._answered.clear()
         ended = self._guarded(lambda: self._take(data, now, outputs))
         if ended is not None or not more:
             # Also those before whatever ended the connection.
             ended = self._guarded(lambda: self._answer(outputs)) or ended
+        while self._early:
+            self._early.pop().unheard = 0
         if ended is not None:
             outputs.append(ended)
             self._frames = FrameReader()
@@ -197,9 +197,9 @@ class Session:
             self._answer_in(self._asked.pop(), outputs)
 
     def _answer_in(self, seat: Seat, outputs: list[Output]) -> None:
-        channel = seat.channel
-        self._answered[channel.id] += len(channel.unanswered)
-        outputs += [Routed(channel.id, effect) for effect in seat.answer()]
+        seat.unheard += len(seat.channel.unanswered)
+        self._early.append(seat)
+        outputs += [Routed(seat.channel.id, effect) for effect in seat.answer()]
 
     def _receive(self, message: m.Message, now: int, outputs: list[Output]) -> None:
         if isinstance(message, m.Fault):
@@ -227,8 +227,7 @@ class Session:
                 else:
                     # These stand whatever the message leads to: were it a fault, a signature would have no record.
                     self._answer_in(seat, outputs)
-                answered = self._answered[message.channel]
-                outputs += [Routed(message.channel, effect) for effect in seat.receive(message, now, answered)]
+                outputs += [Routed(message.channel, effect) for effect in seat.receive(message, now)]
                 if 2 * len(seat.channel.unanswered) >= seat.window:
                     # While the answer is on its way the other half of the window is judged: neither side waits.
                     self._answer_in(seat, outputs)

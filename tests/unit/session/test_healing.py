@@ -171,10 +171,10 @@ def test_a_bug_loses_nothing_that_was_said_rightly_before(world: Joined) -> None
     seat = world.bob.seat
     healthy = seat.receive
 
-    def receive(message: m.ChannelMessage, now: int, answered: int = 0):  # type: ignore[no-untyped-def]
+    def receive(message: m.ChannelMessage, now: int):  # type: ignore[no-untyped-def]
         if isinstance(message, m.PassTurn):
             raise ZeroDivisionError
-        return healthy(message, now, answered)
+        return healthy(message, now)
 
     class Broken(type(seat)):  # type: ignore[misc]
         __slots__ = ()
