@@ -44,10 +44,9 @@ def held() -> tuple[Leg, ...]:
 
 @cache
 def price(cents: int) -> Marks:
-    """Marks of the book at so many cents above the first spot."""
-    return Marks.at(
-        roles.NOW, spots={roles.ETH: f"{SPOT + cents // 100}.{cents % 100:02}"}, vols=dict.fromkeys(held(), "0.6")
-    )
+    """Marks of the book at so many cents above the first spot; every volatility moves as well."""
+    vols = {leg: f"0.6{(cents + 7 * at) % 100:02}" for at, leg in enumerate(held())}
+    return Marks.at(roles.NOW, spots={roles.ETH: f"{SPOT + cents // 100}.{cents % 100:02}"}, vols=vols)
 
 
 def market(legs: tuple[Leg, ...], moment: int) -> Marks | None:
