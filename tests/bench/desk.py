@@ -45,7 +45,7 @@ def held() -> tuple[Leg, ...]:
 @cache
 def price(cents: int) -> Marks:
     """Marks of the book at so many cents above the first spot; every volatility moves as well."""
-    vols = {leg: f"0.6{(cents + 7 * at) % 100:02}" for at, leg in enumerate(held())}
+    vols = {leg: f"0.6{(cents + 7 * at) % 40:02}" for at, leg in enumerate(held())}
     return Marks.at(roles.NOW, spots={roles.ETH: f"{SPOT + cents // 100}.{cents % 100:02}"}, vols=vols)
 
 
