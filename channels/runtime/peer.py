@@ -135,7 +135,8 @@ class Link:
         while self._ended is None:
             with trio.CancelScope(deadline=math.inf if self.peer else deadline) as scope:
                 data = await self._stream.receive_some(RECEIVE_SIZE)
-            if scope.cancelled_caught or not data:
+            if scope.cancelled_caught or not data or self._scope.cancel_called:
+                # What still arrived while a newer connection took over was said before its Resume: it comes again.
                 return
             self._reads += 1
             outputs = self.session.receive_data(bytes(data), self._clock(), more=True)

@@ -111,7 +111,7 @@ class Plant:
 
 
 PLANTS = {
-    "a disk forgets its last record": Plant("is forgotten", 20, lambda: [patch.object(disk, "remade", _forgetful)]),
+    "a disk forgets its last record": Plant("is forgotten", 60, lambda: [patch.object(disk, "remade", _forgetful)]),
     "a disk forgets, and the node signs that version again": Plant(
         "no version has two digests",
         200,

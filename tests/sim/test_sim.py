@@ -18,7 +18,7 @@ from tests.sim.__main__ import main
 from tests.sim.faults import CRASHES
 from tests.sim.world import run
 
-CHUNK, CHUNKS = 500, 4
+CHUNK, CHUNKS = 1_000, 2
 FAULTS = {
     *(f"crash {place}" for place in CRASHES), "crash at rest", "cut", "cut with bytes on the way", "half-open",
     "delayed", "split", "partition", "both dial", "slow disk", "clock jump", "endpoint behind", "blocks read again",
