@@ -404,6 +404,8 @@ async def open_node(
     if not cursor and not store.channels():
         # A channel's id is drawn fresh, so nothing about ours is older than what is not confirmed yet.
         cursor = max(0, (await trio.to_thread.run_sync(chain.head)).number - config.confirmations)
+        # Remembered at once: who crashes before the first look would read every block there ever was.
+        await trio.to_thread.run_sync(store.advance, chain.deployment, cursor)
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery, AsyncExitStack() as stack:

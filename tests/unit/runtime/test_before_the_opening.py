@@ -128,6 +128,18 @@ async def test_nothing_falls_between_the_status_and_the_logs(block: int) -> None
         assert chain.asked == [6], "once, at the block that the cursor has reached"
 
 
+async def test_where_a_new_node_began_is_remembered_before_it_has_looked() -> None:
+    chain, store = Reorganised(*[NOTHING] * 9), MemoryStore()
+
+    async with open_node(
+        roles.alice.signer,
+        store=store,
+        chain=chain,  # type: ignore[arg-type]  # the part of a chain that nothing happens on
+        config=NodeConfig(confirmations=DEPTH, poll=60),
+    ):
+        assert store.cursor(CHAIN) == 8 - DEPTH
+
+
 async def test_an_endpoint_that_lags_behind_the_cursor_is_asked_when_it_has_caught_up() -> None:
     """What lies between its confirmed block and the cursor is neither in that status nor read again."""
     chain = Reorganised(*[NOTHING] * 5, *[PAID] * 2)
