@@ -31,6 +31,7 @@ try:
     import numpy as np
 
     from .screen_grid import ROUNDING, TOKENS, Array, Expiry, Grid, Held, Strip, Table
+    from .screen_reach import NOTHING_TOLD, PLACES, Reach
     from .screen_window import Window, quotes_of
 except ModuleNotFoundError as missing:
     raise MissingExtra("the float screen", "fast") from missing
@@ -55,10 +56,8 @@ UNSURE: tuple[Verdicts, Verdicts] = ((None, None), (None, None))
 """Of both parties: the integers say."""
 Priced = tuple[int, Held]
 """Of one book: the value of its expired legs at 1e54, and its live legs."""
-NOTHING_TOLD = 40
-"""The place of `UNSURE` in `VERDICTS`."""
 _SIGNS: Array = np.array(((1.0,), (-1.0,)))
-_PLACES: Array = np.array((1.0, 9.0, 3.0, 27.0))
+_PLACES: Array = np.array(PLACES, dtype=np.float64)
 
 
 def _standings(found: tuple[Verdicts, Verdicts]) -> tuple[Standing, Standing] | None:
@@ -85,12 +84,13 @@ class FloatScreen:
     It holds no state but arrays made from policies and legs, so that one screen serves all channels of a node.
     """
 
-    __slots__ = ("_strips", "_tables")
+    __slots__ = ("_reached", "_strips", "_tables")
 
     def __init__(self) -> None:
         check_elementary_functions()
         self._tables: dict[int, Table] = {}
         self._strips: dict[int, Strip] = {}
+        self._reached: dict[tuple[int, int, int], Reach] = {}
 
     def margin(
         self,
@@ -164,8 +164,11 @@ class FloatScreen:
             if book.legs:
                 same_legs.setdefault(id(book.legs), []).append(at)
         rest: list[int] = []
-        for states in same_legs.values():
-            if len(states) < WINDOW_FROM and len(same_legs) > 1:
+        for legs, all_states in same_legs.items():
+            key = legs, id(policy), decimals
+            near = self._reached.get(key)
+            states = all_states if near is None else near.tell(asked, all_states, found)
+            if not states or (len(states) < WINDOW_FROM and len(same_legs) > 1):
                 rest += states
                 continue
             strip = self._strip(asked[states[0]][0].legs)
@@ -176,7 +179,9 @@ class FloatScreen:
                 if quotes is None:
                     rest += some
                     continue
-                told = _judge(table, Window(table, strip, quotes), [asked[at][1] for at in some], decimals)
+                told, bare, band = _judge(table, Window(table, strip, quotes), [asked[at][1] for at in some], decimals)
+                last = asked[some[-1]][0].marks
+                self._remember(key, Reach(table, strip, last, bare[:, -1].tolist(), band[:, -1].tolist(), decimals))
                 for at, code in zip(some, told, strict=True):
                     if STANDINGS[code] is None:
                         rest.append(at)
@@ -196,7 +201,7 @@ class FloatScreen:
     ) -> list[int]:
         table = self._table(policy)
         expired: Array = np.array([amount for amount, _ in priced], dtype=np.float64)
-        return _judge(table, Grid(table, [held for _, held in priced]), cash, decimals, expired)
+        return _judge(table, Grid(table, [held for _, held in priced]), cash, decimals, expired)[0]
 
     def scan(self, groups: Sequence[tuple[Position, ...]], policy: MarginPolicy, age: int) -> list[Scan]:
         """Return the scan of each underlying's live positions: the `Scanner` that `margin` takes."""
@@ -250,6 +255,12 @@ class FloatScreen:
             strip = self._strips[id(legs)] = Strip(legs)
         return strip
 
+    def _remember(self, key: tuple[int, int, int], judged: Reach) -> None:
+        """Keep the last judged state of legs, policy and decimals, of as many legs as there are strips."""
+        if len(self._reached) >= STRIPS_KEPT and key not in self._reached:
+            self._reached.clear()
+        self._reached[key] = judged
+
     def _hold(
         self,
         book: Book,
@@ -284,10 +295,11 @@ def _judge(
     cash: Sequence[tuple[int, int]],
     decimals: int,
     expired: Array | None = None,
-) -> list[int]:
+) -> tuple[list[int], Array, Array]:
     """Return the place in `VERDICTS` of what floats alone can tell of each book. `expired` is the value of dead legs.
 
-    The axes of all arrays: initial and maintenance, party, book.
+    Also each surplus without cash, and how wrong it can be: in the order of `PLACES`, then by book. The axes of all
+    other arrays: initial and maintenance, party, book.
     """
     losses, costs = grid.result, grid.costs()
     unit = float(10 ** (54 - decimals))
@@ -299,16 +311,16 @@ def _judge(
     if expired is not None:
         value, value_error = value + expired, value_error + ROUNDING * np.abs(expired)
     held: Array = np.array(cash, dtype=np.float64).T
-    equity = held + _SIGNS * (value / unit)
     required = np.maximum(table.least(decimals), (table.scanned * scanned + (costs.shared + costs.short)) / unit)
     # (S) for the sums formed here, (T) for what the integers round.
     band = (value_error + table.scanned * loss_error + costs.error) / unit
     band = band + ROUNDING * (np.abs(held) + np.abs(value) / unit + required) + TOKENS
-    surplus = equity - required
+    bare = _SIGNS * (value / unit) - required
+    surplus = held + bare
     # Not a number is neither.
     told = np.greater(surplus, band) * 1.0 - np.less(surplus, -band)
     codes: list[int] = (NOTHING_TOLD + _PLACES @ told.reshape(4, -1)).astype(np.intp).tolist()
-    return codes
+    return codes, bare.reshape(4, -1), band.reshape(4, -1)
 
 
 def _batches(priced: Sequence[tuple[int, Priced]]) -> Iterator[list[tuple[int, Priced]]]:

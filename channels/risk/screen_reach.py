@@ -1,0 +1,158 @@
+"""How far marks may move before a verdict can change: one judged state per set of legs answers for those near it.
+
+Marks move by cents while a surplus is thousands of tokens. A state that floats have judged leaves its four surpluses,
+their bands, and one weight for each number that marks consist of: no surplus moves by more than the sum of weight times
+move while no number moves by more than a sixteenth of itself. Where that sum and the bands are less than a surplus, its
+sign is what it was, and nothing is priced. docs/risk_screen.md §6 derives the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from operator import attrgetter, gt, mul, sub
+
+import numpy as np
+
+from ..model.book import Book
+from ..model.marks import Marks
+from ..units import SECONDS_PER_YEAR, WAD
+from .policy import MarginPolicy
+from .screen_grid import ROUNDING, Array, Strip, Table
+
+BOX = 16
+"""A number of the marks, and the time to the first expiry, may move by one part in this many."""
+LEAST_REACHED_WIDTH = 2.0**-30
+"""A state with a smaller total volatility answers for no other: the charges of such a leg are almost a jump."""
+BANDS = 4.0
+"""What a state near the judged one may be off by, in bands of the judged one: itself one, the other's integers two."""
+NOTHING_TOLD = 40
+"""The code, in base three, of four verdicts that nobody can tell: 1 each."""
+_SPOT, _RATIO, _DISCOUNT, _VOL = map(attrgetter, ("spot", "ratio", "discount", "vol"))
+PLACES = (1, 9, 3, 27)
+"""What a verdict adds to the code if it is true: initial margin of both parties, then maintenance margin."""
+
+
+class Reach:
+    """A judged state: its marks, what each surplus was without cash, and how wrong each was, token units.
+
+    `bare` and `band` are in the order of `PLACES`. The weights are formed when the state is first asked about another:
+    legs that change with every state never are. It keeps its strip's legs and its table's policy alive.
+    """
+
+    __slots__ = ("_at", "_limits", "_lines", "_marks", "_strip", "_table", "_unit", "_weights")
+
+    def __init__(
+        self,
+        table: Table,
+        strip: Strip,
+        marks: Marks,
+        bare: Sequence[float],
+        band: Sequence[float],
+        decimals: int,
+    ) -> None:
+        self._table, self._strip, self._marks = table, strip, marks
+        self._unit = float(10 ** (54 - decimals))
+        self._lines = [
+            (at % 2, surplus, BANDS * width, place)
+            for at, (surplus, width, place) in enumerate(zip(bare, band, PLACES, strict=True))
+        ]
+        self._at = numbers(marks)
+        self._limits: list[int] = []
+        self._weights: list[float] = []
+
+    def tell(self, asked: Sequence[tuple[Book, tuple[int, int]]], states: Sequence[int], found: list[int]) -> list[int]:
+        """Write into `found` the codes of those `states` of what is asked that are near enough; return the others."""
+        left = []
+        for at in states:
+            book, cash = asked[at]
+            code = self.code(book.marks, cash)
+            if code is None:
+                left.append(at)
+            else:
+                found[at] = code
+        return left
+
+    def code(self, marks: Marks, cash: tuple[int, int]) -> int | None:
+        """Return the code of both parties' verdicts under other marks and cash; None where one can have changed."""
+        drift = self.drift(marks)
+        if drift is None:
+            return None
+        code = NOTHING_TOLD
+        for party, bare, bands, place in self._lines:
+            held = cash[party]
+            surplus, room = held + bare, drift + bands + ROUNDING * abs(held)
+            if surplus > room:
+                code += place
+            elif surplus < -room:
+                code -= place
+            else:  # what is not a number as well
+                return None
+        return code
+
+    def drift(self, marks: Marks) -> float | None:
+        """Return what no surplus can have moved by, token units, rounding apart; None if the marks are too far (D)."""
+        if not self._limits:
+            self._limits, self._weights = self._measured()
+        moved = [*map(abs, map(sub, numbers(marks), self._at))]
+        return None if any(map(gt, moved, self._limits)) else sum(map(mul, moved, self._weights))
+
+    def _measured(self) -> tuple[list[int], list[float]]:
+        """Return, in the order of `numbers`, how far each may move and what a unit of it can do to a surplus."""
+        table, strip, marks = self._table, self._strip, self._marks
+        policy, at = table.policy, self._at
+        left = [date - marks.time for date in strip.dates]
+        limits = [min(left) // BOX, *[number // BOX for number in at[1:]]]
+        strike, _, quantity = strip.columns
+        of_leg, of_expiry = strip.expiry, strip.underlying_of_expiry
+        spot: Array = np.array([mark.spot for mark in marks.spots], dtype=np.float64)
+        ratio, discount = np.array([(mark.ratio, mark.discount) for mark in marks.expiries], dtype=np.float64).T
+        vol: Array = np.array([mark.vol for mark in marks.vols], dtype=np.float64)
+        seconds: Array = np.array(left, dtype=np.float64)
+        rise: Array = np.array([table.multipliers(tenor, 0)[0] for tenor in left], dtype=np.float64) / WAD
+        root = np.sqrt(seconds / SECONDS_PER_YEAR).take(of_leg)
+        width = vol / WAD * root
+        if not width.min() >= LEAST_REACHED_WIDTH:
+            return [-1] * len(at), [0.0] * len(at)
+        forward = (spot.take(of_expiry) * ratio / WAD).take(of_leg)
+        reach = forward * table.factors.max()
+        size = np.abs(quantity)
+        notional = size * discount.take(of_leg)
+        scans = 1.0 + 2.0 * policy.scan_initial / WAD
+        bent = (policy.gamma_charge / WAD) * (policy.gamma_move / WAD) / 2 + (policy.vega_charge / WAD) * root
+        charge = policy.delta_charge / WAD + bent
+        # Per relative move of a forward, of a discount, of a total volatility (D).
+        by_forward = notional * (scans * 1.2 * reach + charge * (1.2 + 0.5 / width) * forward)
+        by_forward += size * forward * (1.2 * policy.short_charge)
+        by_discount = notional * (scans * (reach + strike) + charge * forward)
+        by_width = notional * (scans * 0.5 * np.minimum(reach, strike) * width + charge * (0.9 + 0.3 * width) * strike)
+        after_horizon = np.maximum(seconds - table.horizons.max(), 1.0)
+        by_second = rise / np.sqrt(seconds * after_horizon) + 1.1 * steepest_bump(policy)
+        per_ratio = np.bincount(of_leg, by_forward)
+        weights = (
+            np.dot(by_width, by_second.take(of_leg))[None],
+            np.bincount(of_expiry, per_ratio) / spot,
+            per_ratio / ratio,
+            np.bincount(of_leg, by_discount) / discount,
+            by_width * rise.take(of_leg) / vol,
+        )
+        found: list[float] = (np.concatenate(weights) / self._unit).tolist()
+        return limits, found
+
+
+def numbers(marks: Marks) -> list[int]:
+    """Return what marks consist of: time, spots, ratios, discounts, volatilities."""
+    expiries = marks.expiries
+    return [
+        marks.time,
+        *map(_SPOT, marks.spots),
+        *map(_RATIO, expiries),
+        *map(_DISCOUNT, expiries),
+        *map(_VOL, marks.vols),
+    ]
+
+
+def steepest_bump(policy: MarginPolicy) -> float:
+    """Return how much the fraction that a volatility is bumped by changes at most in a second, rounding included."""
+    slopes = [max(abs(b.up - a.up), abs(b.down - a.down)) / (b.tenor - a.tenor) for a, b in pairwise(policy.bumps)]
+    return (max(slopes, default=0.0) + 1.0) / WAD
