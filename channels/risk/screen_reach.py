@@ -40,7 +40,7 @@ class Reach:
     legs that change with every state never are. It keeps its strip's legs and its table's policy alive.
     """
 
-    __slots__ = ("_at", "_limits", "_lines", "_marks", "_strip", "_table", "_unit", "_weights")
+    __slots__ = ("_at", "_bands", "_bare", "_inside", "_limits", "_marks", "_strip", "_table", "_unit", "_weights")
 
     def __init__(
         self,
@@ -53,11 +53,10 @@ class Reach:
     ) -> None:
         self._table, self._strip, self._marks = table, strip, marks
         self._unit = float(10 ** (54 - decimals))
-        self._lines = [
-            (at % 2, surplus, BANDS * width, place)
-            for at, (surplus, width, place) in enumerate(zip(bare, band, PLACES, strict=True))
-        ]
+        self._bare = (*bare,)
+        self._bands = BANDS * sum(band)
         self._at = numbers(marks)
+        self._inside = 0.0
         self._limits: list[int] = []
         self._weights: list[float] = []
 
@@ -78,10 +77,11 @@ class Reach:
         drift = self.drift(marks)
         if drift is None:
             return None
+        one, other = cash
+        room = drift + self._bands + ROUNDING * (abs(one) + abs(other))
         code = NOTHING_TOLD
-        for party, bare, bands, place in self._lines:
-            held = cash[party]
-            surplus, room = held + bare, drift + bands + ROUNDING * abs(held)
+        for held, bare, place in zip((one, other, one, other), self._bare, PLACES, strict=True):
+            surplus = held + bare
             if surplus > room:
                 code += place
             elif surplus < -room:
@@ -94,8 +94,11 @@ class Reach:
         """Return what no surplus can have moved by, token units, rounding apart; None if the marks are too far (D)."""
         if not self._limits:
             self._limits, self._weights = self._measured()
+            self._inside = min(map(mul, self._limits, self._weights))
         moved = [*map(abs, map(sub, numbers(marks), self._at))]
-        return None if any(map(gt, moved, self._limits)) else sum(map(mul, moved, self._weights))
+        drift = sum(map(mul, moved, self._weights))
+        # Below what the least weighty number may do alone, each is within its limit.
+        return None if drift > self._inside and any(map(gt, moved, self._limits)) else drift
 
     def _measured(self) -> tuple[list[int], list[float]]:
         """Return, in the order of `numbers`, how far each may move and what a unit of it can do to a surplus."""
@@ -113,7 +116,7 @@ class Reach:
         root = np.sqrt(seconds / SECONDS_PER_YEAR).take(of_leg)
         width = vol / WAD * root
         if not width.min() >= LEAST_REACHED_WIDTH:
-            return [-1] * len(at), [0.0] * len(at)
+            return [-1] * len(at), [1.0] * len(at)
         forward = (spot.take(of_expiry) * ratio / WAD).take(of_leg)
         reach = forward * table.factors.max()
         size = np.abs(quantity)
