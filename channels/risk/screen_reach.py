@@ -25,7 +25,7 @@ BOX = 16
 LEAST_REACHED_WIDTH = 2.0**-30
 """A state with a smaller total volatility answers for no other: the charges of such a leg are almost a jump."""
 BANDS = 4.0
-"""What a state near the judged one may be off by, in bands of the judged one: itself one, the other's integers two."""
+"""What a verdict may be off by besides, in bands of the judged state: one of its own, at most two of the other's."""
 NOTHING_TOLD = 40
 """The code, in base three, of four verdicts that nobody can tell: 1 each."""
 _SPOT, _RATIO, _DISCOUNT, _VOL = map(attrgetter, ("spot", "ratio", "discount", "vol"))
@@ -54,6 +54,7 @@ class Reach:
         self._table, self._strip, self._marks = table, strip, marks
         self._unit = float(10 ** (54 - decimals))
         self._bare = (*bare,)
+        # The sum, not the greatest: what is not a number stays so.
         self._bands = BANDS * sum(band)
         self._at = numbers(marks)
         self._inside = 0.0
@@ -94,7 +95,7 @@ class Reach:
         """Return what no surplus can have moved by, token units, rounding apart; None if the marks are too far (D)."""
         if not self._limits:
             self._limits, self._weights = self._measured()
-            self._inside = min(map(mul, self._limits, self._weights))
+            self._inside = 0.999 * min(map(mul, self._limits, self._weights))
         moved = [*map(abs, map(sub, numbers(marks), self._at))]
         drift = sum(map(mul, moved, self._weights))
         # Below what the least weighty number may do alone, each is within its limit.
@@ -127,7 +128,7 @@ class Reach:
         # Per relative move of a forward, of a discount, of a total volatility (D).
         by_forward = notional * (scans * 1.2 * reach + charge * (1.2 + 0.5 / width) * forward)
         by_forward += size * forward * (1.2 * policy.short_charge)
-        by_discount = notional * (scans * (reach + strike) + charge * forward)
+        by_discount = notional * 1.1 * (scans * (reach + strike) + charge * forward)
         by_width = notional * (scans * 0.5 * np.minimum(reach, strike) * width + charge * (0.9 + 0.3 * width) * strike)
         after_horizon = np.maximum(seconds - table.horizons.max(), 1.0)
         by_second = rise / np.sqrt(seconds * after_horizon) + 1.1 * steepest_bump(policy)

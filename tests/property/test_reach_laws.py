@@ -7,7 +7,7 @@ runs the long campaign. Every failure names the seed of its walk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -15,7 +15,7 @@ import pytest
 
 from channels.errors import OutOfBounds
 from channels.model import Book, ExpiryMark, Marks, SpotMark, VolMark
-from channels.model.marks import MAX_RATIO, MAX_VOL
+from channels.model.marks import MAX_RATIO, MAX_TENOR, MAX_VOL
 from channels.model.option import MAX_PRICE
 from channels.risk import DEFAULT_POLICY, MarginPolicy, margin, screen
 from channels.risk.screen import FloatScreen
@@ -27,7 +27,6 @@ from tests.contracts.engine_books import POLICIES, random_case
 from tests.desk_books import TIME, desk_book
 
 Surpluses = tuple[int, int, int, int]
-Mover = Callable[[Random, int], int]
 
 
 def surpluses(book: Book, policy: MarginPolicy, decimals: int = 18) -> Surpluses:
@@ -91,7 +90,7 @@ def elsewhere(book: Book, scale: float, dice: Random, trend: float | None = None
     return Book(
         book.legs,
         Marks(
-            max(0, marks.time + passed),
+            max(book.last_expiry - MAX_TENOR, marks.time + passed),
             tuple(SpotMark(mark.underlying, moved("s", mark.spot, MAX_PRICE)) for mark in marks.spots),
             tuple(
                 ExpiryMark(m.underlying, m.expiry, moved("r", m.ratio, MAX_RATIO), moved("d", m.discount, MAX_RATIO))
@@ -205,9 +204,7 @@ def wrong_verdicts(seeds: Sequence[int], steps: int = 24) -> tuple[int, int]:
                 for ((i0, m0), (i1, m1)), (_, cash, bare) in zip(verdicts, some, strict=True):
                     right = [own + surplus >= 0 for own, surplus in zip(cash * 2, bare, strict=True)]
                     told += None not in (i0, m0, i1, m1)
-                    wrong += any(
-                        found not in (None, true) for found, true in zip((i0, i1, m0, m1), right, strict=True)
-                    )
+                    wrong += any(found not in (None, true) for found, true in zip((i0, i1, m0, m1), right, strict=True))
     return told, wrong
 
 

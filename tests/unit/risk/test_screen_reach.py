@@ -1,0 +1,189 @@
+"""What a judged state answers for: its keys, where its box ends, how many are kept, and what it cannot tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from channels.model import Book, ExpiryMark, Leg, Marks, SpotMark, VolMark
+from channels.model.marks import MAX_TIME
+from channels.risk import DEFAULT_POLICY, MarginPolicy, margin, screen, screen_window
+from channels.risk.policy import VolBump
+from channels.risk.screen import FloatScreen
+from channels.risk.screen_reach import BOX, Reach, numbers, steepest_bump
+from channels.units import SECONDS_PER_DAY as DAY, WAD
+
+ETH = "ETH/USD"
+TIME = 1_704_700_800
+RICH = (10**13, 10**13)
+
+
+def book(*legs: Leg, vol: str = "0.6") -> Book:
+    return Book.of(legs, Marks.at(TIME, spots={ETH: 3000}, vols=dict.fromkeys(legs, vol)), bytes(31) + b"\1")
+
+
+def short_call(days: int = 30, strike: int = 3000) -> Book:
+    return book(Leg.call(ETH, TIME + days * DAY, strike, quantity=-1))
+
+
+def at(held: Book, marks: Marks) -> Book:
+    return Book(held.legs, marks, held.salt)
+
+
+def spot(held: Book, more: int) -> Book:
+    return at(held, replace(held.marks, spots=tuple(replace(m, spot=m.spot + more) for m in held.marks.spots)))
+
+
+def remembered(engine: FloatScreen) -> Reach:
+    (reach,) = engine._reached.values()
+    return reach
+
+
+def judged(held: Book, policy: MarginPolicy = DEFAULT_POLICY) -> Reach:
+    engine = FloatScreen()
+    engine.standings(held, RICH, 6, policy)
+    return remembered(engine)
+
+
+class NoWindow:
+    """What takes a window's place where nothing may be priced."""
+
+    def __init__(self, *_: object) -> None:
+        raise AssertionError("a state was priced")
+
+
+def test_the_judged_state_moves_nothing_and_a_cent_moves_little() -> None:
+    held = short_call()
+    reach = judged(held)
+    assert reach.drift(held.marks) == 0.0
+    cent, dollar = (reach.drift(spot(held, more).marks) for more in (WAD // 100, WAD))
+    assert cent is not None
+    assert dollar == pytest.approx(100 * cent)
+    assert 10_000 < cent < 10**6, "token units of a millionth: more than the cent itself, less than a dollar"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_box_ends_a_sixteenth_away_for_every_number(sign: int) -> None:
+    held = short_call()
+    reach, marks = judged(held), held.marks
+
+    def moved(place: int, by: int) -> Marks:
+        time, price, ratio, discount, vol = (n + by * (i == place) for i, n in enumerate(numbers(marks)))
+        (leg,) = held.legs
+        return Marks(
+            time,
+            (SpotMark(ETH, price),),
+            (ExpiryMark(ETH, leg.expiry, ratio, discount),),
+            (VolMark(*leg.key, vol),),
+        )
+
+    for place, number in enumerate(numbers(marks)):
+        edge = (30 * DAY if place == 0 else number) // BOX
+        assert reach.drift(moved(place, sign * edge)) is not None
+        assert reach.drift(moved(place, sign * (edge + 1))) is None
+
+
+def test_a_small_number_leaves_its_box_though_little_hangs_on_it() -> None:
+    """The short cut of the box: a large book's spot moves more money than all of a small leg's volatility can."""
+    large, small = (
+        Leg.call(ETH, TIME + 30 * DAY, 3000, quantity=-1000),
+        Leg.call(ETH, TIME + 30 * DAY, 3100, quantity="0.001"),
+    )
+    held = book(large, small)
+    reach = judged(held)
+    for legs_vol, inside in ((WAD * 6 // 10 * 17 // 16, True), (WAD * 6 // 10 * 17 // 16 + 1, False)):
+        vols = (held.marks.vols[0], replace(held.marks.vols[1], vol=legs_vol))
+        assert (reach.drift(replace(held.marks, vols=vols)) is not None) is inside
+
+
+def test_a_leg_without_volatility_answers_for_nothing() -> None:
+    held = book(Leg.call(ETH, TIME + 30 * DAY, 3000, quantity=-1), vol="0")
+    assert judged(held).drift(held.marks) is None
+    assert judged(short_call()).drift(short_call().marks) == 0.0
+
+
+def test_the_last_seconds_answer_for_the_same_second_and_a_dead_leg_never() -> None:
+    held = short_call(days=1)
+    reach = judged(at(held, replace(held.marks, time=TIME + DAY - BOX + 1)))
+    assert reach.drift(replace(held.marks, time=TIME + DAY - BOX + 1)) == 0.0
+    for time in (TIME + DAY - BOX, TIME + DAY - BOX + 2, TIME + DAY):
+        assert reach.drift(replace(held.marks, time=time)) is None
+
+
+def test_seconds_are_counted_exactly_at_the_end_of_time() -> None:
+    expiry = MAX_TIME - 5
+    leg = Leg.call(ETH, expiry, 3000, quantity=-1)
+    marks = Marks.at(expiry - 30 * DAY, spots={ETH: 3000}, vols={leg: "0.6"})
+    reach = judged(Book.of([leg], marks, bytes(31) + b"\1"))
+    second = reach.drift(replace(marks, time=marks.time + 1))
+    assert second is not None
+    assert reach.drift(replace(marks, time=marks.time + 1000)) == pytest.approx(1000 * second)
+
+
+def test_nothing_is_priced_near_a_judged_state_and_cash_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, held = FloatScreen(), short_call()
+    engine.standings(held, RICH, 6)
+    near = spot(held, WAD // 100)
+    report, _ = margin(near, (0, 0), 6)
+    monkeypatch.setattr(screen, "Window", NoWindow)
+    for what in (report.initial_margin, report.maintenance_margin):
+        for more in (-(10**7), 10**7):
+            told = engine.standings(near, (what - report.value + more, 10**13), 6)
+            assert told is not None
+            assert told[0].covers_initial is (what + more >= report.initial_margin)
+            assert told[0].covers_maintenance is (what + more >= report.maintenance_margin)
+        with pytest.raises(AssertionError, match="priced"):
+            engine.standings(near, (what - report.value + 10, 10**13), 6)
+
+
+def test_other_legs_decimals_or_terms_are_another_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, held = FloatScreen(), short_call()
+    engine.standings(held, RICH, 6)
+    monkeypatch.setattr(screen, "Window", NoWindow)
+    assert engine.standings(held, RICH, 6) is not None
+    for other, decimals, policy in (
+        (held, 18, DEFAULT_POLICY),
+        (held, 6, MarginPolicy(scan_initial=2 * WAD)),
+        (short_call(strike=3001), 6, DEFAULT_POLICY),
+    ):
+        with pytest.raises(AssertionError, match="priced"):
+            engine.standings(other, RICH, decimals, policy)
+
+
+def test_what_was_priced_last_is_what_the_next_is_measured_from() -> None:
+    engine, held = FloatScreen(), short_call()
+    states = [spot(held, i * 400 * WAD) for i in range(4)]
+    for asked in (states[:1], states[1:3], states[3:]):
+        engine.standings_many([(one, RICH) for one in asked], 6)
+        assert remembered(engine).drift(asked[-1].marks) == 0.0
+    engine.standings(spot(states[3], 1), RICH, 6)
+    assert remembered(engine).drift(states[3].marks) == 0.0, "what was not priced replaces nothing"
+
+
+def test_states_are_remembered_up_to_a_number_and_by_what_they_are() -> None:
+    engine = FloatScreen()
+    for i in range(2 * screen.STRIPS_KEPT):
+        held = short_call(strike=3000 + i)
+        report, _ = margin(held, (0, 0), 6)
+        for more in (-(10**6), 10**6, -(10**6)):
+            cash = (report.initial_margin - report.value + more, 10**13)
+            ((initial, _), _) = engine.verdicts(held, cash, 6)
+            assert initial is (more > 0), "the surpluses of other legs"
+        assert len(engine._reached) <= screen.STRIPS_KEPT
+
+
+def test_what_is_not_a_number_answers_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = short_call()
+    for name in ("COARSE", "_P0"):
+        with monkeypatch.context() as patch:
+            patch.setattr(screen_window, name, float("nan"))
+            reach = judged(held)
+        assert reach.drift(held.marks) == 0.0
+        assert reach.code(held.marks, (10**30, 10**30)) is None
+
+
+def test_the_steepest_bump_is_that_of_the_table() -> None:
+    bumps = (VolBump(10, 5 * WAD, 0), VolBump(20, 5 * WAD, WAD // 2), VolBump(40, 3 * WAD, WAD // 4))
+    assert steepest_bump(replace(DEFAULT_POLICY, bumps=bumps)) == pytest.approx(0.1)
+    assert steepest_bump(replace(DEFAULT_POLICY, bumps=bumps[:1])) == 1e-18
