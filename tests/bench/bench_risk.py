@@ -13,7 +13,7 @@ from channels.model import Book, Leg, Marks, OptionKind
 from channels.risk import margin, price, unit_greeks, value
 from channels.risk.black import price_down, total_vol_down
 from channels.risk.fixed import ln_q120, sqrt_years_q100_down
-from channels.risk.screen import FloatScreen
+from channels.risk.screen import FloatScreen, Verdicts
 from channels.units import WAD
 
 TIME = 1_704_700_800
@@ -58,6 +58,22 @@ def window(count: int) -> list[Book]:
     return moved
 
 
+def cents(count: int) -> list[Book]:
+    """The same legs under marks that move by cents and hundredths of a point, a second every eighth time."""
+    held, moved = book(count), list[Book]()
+    for i in range(WINDOW // 2 + 1):
+        spots = tuple(replace(mark, spot=mark.spot + i * WAD // 100) for mark in held.marks.spots)
+        vols = tuple(replace(mark, vol=mark.vol + i * WAD // 10_000) for mark in held.marks.vols)
+        moved.append(Book(held.legs, replace(held.marks, time=TIME + i // 8, spots=spots, vols=vols), held.salt))
+    return moved
+
+
+def priced(screen: FloatScreen, asked: list[tuple[Book, tuple[int, int]]]) -> list[tuple[Verdicts, Verdicts]]:
+    """Verdicts by a screen that remembers arrays but no judged state."""
+    screen._reached.clear()
+    return screen.verdicts_many(asked, 6)
+
+
 def main() -> None:
     forward, strike, vol, seconds = 3000 * WAD, 3100 * WAD, WAD * 6 // 10, 30 * DAY
     logs = (ln_q120(forward), ln_q120(strike))
@@ -80,7 +96,7 @@ def main() -> None:
         exact, screened, floats = in_turn_ms(
             lambda held=held: margin(held, cash, 6),
             lambda held=held: screen.margin(held, cash, 6),
-            lambda held=held: screen.verdicts(held, cash, 6),
+            lambda held=held: priced(screen, [(held, cash)]),
         )
         print(
             f"  {count:2} legs {exact:8.2f}   {screened:8.2f} ({exact / screened:5.1f} x)"
@@ -91,11 +107,24 @@ def main() -> None:
         asked = [(held, cash) for held in window(count)]
         exact, alone, together = in_turn_ms(
             lambda asked=asked: margin(*asked[0], 6),
-            lambda asked=asked: screen.verdicts(*asked[0], 6),
-            lambda asked=asked: screen.verdicts_many(asked, 6),
+            lambda asked=asked: priced(screen, asked[:1]),
+            lambda asked=asked: priced(screen, asked),
         )
         each = together / WINDOW
         print(f"  {count:2} legs {each * 1000:8.1f} ({exact / each:5.1f} x, {alone / each:4.1f} x)")
+    print(f"the same near a judged state, {WINDOW // 2} at once and alone, microseconds a book; in brackets priced")
+    for count in (4, 16, 32):
+        first, *near = [(held, cash) for held in cents(count)]
+        priced(screen, [first])
+        assert not next(iter(screen._reached.values())).tell(near, range(len(near)), [0] * len(near))
+        told, alone = in_turn_ms(
+            lambda near=near: screen.verdicts_many(near, 6), lambda near=near: screen.verdicts(*near[0], 6)
+        )
+        together, one = in_turn_ms(lambda near=near: priced(screen, near), lambda near=near: priced(screen, near[:1]))
+        print(
+            f"  {count:2} legs {told * 1000 / len(near):8.1f} ({together * 1000 / len(near):5.1f})"
+            f"   {alone * 1000:8.1f} ({one * 1000:5.1f})"
+        )
     held = book(32)
     print(f"value of 32 legs {best_us(lambda: value(held), 20) / 1000:8.2f} ms")
 
