@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import inf
 from operator import attrgetter, gt, mul, sub
 
 import numpy as np
@@ -24,11 +25,14 @@ BOX = 16
 """A number of the marks, and the time to the first expiry, may move by one part in this many."""
 LEAST_REACHED_WIDTH = 2.0**-30
 """A state with a smaller total volatility answers for no other: the charges of such a leg are almost a jump."""
+TOGETHER = 6
+"""States from which on arrays are faster than lists."""
 BANDS = 4.0
 """What a verdict may be off by besides, in bands of the judged state: one of its own, at most two of the other's."""
 NOTHING_TOLD = 40
 """The code, in base three, of four verdicts that nobody can tell: 1 each."""
 _SPOT, _RATIO, _DISCOUNT, _VOL = map(attrgetter, ("spot", "ratio", "discount", "vol"))
+_NO_ARRAYS: Array = np.empty(0)
 PLACES = (1, 9, 3, 27)
 """What a verdict adds to the code if it is true: initial margin of both parties, then maintenance margin."""
 
@@ -40,7 +44,20 @@ class Reach:
     legs that change with every state never are. It keeps its strip's legs and its table's policy alive.
     """
 
-    __slots__ = ("_at", "_bands", "_bare", "_inside", "_limits", "_marks", "_strip", "_table", "_unit", "_weights")
+    __slots__ = (
+        "_arrays",
+        "_at",
+        "_bands",
+        "_bare",
+        "_inside",
+        "_limits",
+        "_marks",
+        "_strip",
+        "_table",
+        "_time",
+        "_unit",
+        "_weights",
+    )
 
     def __init__(
         self,
@@ -56,28 +73,30 @@ class Reach:
         self._bare = (*bare,)
         # The sum, not the greatest: what is not a number stays so.
         self._bands = BANDS * sum(band)
-        self._at = numbers(marks)
+        self._time = marks.time
+        self._at = numbers(marks, marks.time)
         self._inside = 0.0
         self._limits: list[int] = []
         self._weights: list[float] = []
+        self._arrays = _NO_ARRAYS
 
     def tell(self, asked: Sequence[tuple[Book, tuple[int, int]]], states: Sequence[int], found: list[int]) -> list[int]:
         """Write into `found` the codes of those `states` of what is asked that are near enough; return the others."""
         left = []
-        for at in states:
-            book, cash = asked[at]
-            code = self.code(book.marks, cash)
+        drifts = self.drifts([asked[at][0].marks for at in states])
+        for at, drift in zip(states, drifts, strict=True):
+            code = self.code(drift, asked[at][1])
             if code is None:
                 left.append(at)
             else:
                 found[at] = code
         return left
 
-    def code(self, marks: Marks, cash: tuple[int, int]) -> int | None:
-        """Return the code of both parties' verdicts under other marks and cash; None where one can have changed."""
-        drift = self.drift(marks)
-        if drift is None:
-            return None
+    def code(self, drift: float, cash: tuple[int, int]) -> int | None:
+        """Return the code of both parties' verdicts with that cash, no surplus having moved by more than `drift`.
+
+        None where one of them can have changed.
+        """
         one, other = cash
         room = drift + self._bands + ROUNDING * (abs(one) + abs(other))
         code = NOTHING_TOLD
@@ -91,15 +110,36 @@ class Reach:
                 return None
         return code
 
-    def drift(self, marks: Marks) -> float | None:
-        """Return what no surplus can have moved by, token units, rounding apart; None if the marks are too far (D)."""
+    def drifts(self, marks: Sequence[Marks]) -> list[float]:
+        """Return `drift` of each, many in one pass over arrays."""
+        if len(marks) < TOGETHER:
+            return [self.drift(one) for one in marks]
         if not self._limits:
-            self._limits, self._weights = self._measured()
-            self._inside = 0.999 * min(map(mul, self._limits, self._weights))
-        moved = [*map(abs, map(sub, numbers(marks), self._at))]
+            self._measure()
+        at, limits, weights = self._arrays
+        moved: Array = np.array([numbers(one, self._time) for one in marks], dtype=np.float64)
+        moved -= at
+        np.abs(moved, out=moved)
+        far = np.any(moved > limits, axis=1)
+        moved *= weights
+        drifts = np.add.reduce(moved, axis=1)
+        drifts[far] = inf
+        found: list[float] = drifts.tolist()
+        return found
+
+    def drift(self, marks: Marks) -> float:
+        """Return what no surplus can have moved by, token units, rounding apart; infinite if marks are too far (D)."""
+        if not self._limits:
+            self._measure()
+        moved = [*map(abs, map(sub, numbers(marks, self._time), self._at))]
         drift = sum(map(mul, moved, self._weights))
         # Below what the least weighty number may do alone, each is within its limit.
-        return None if drift > self._inside and any(map(gt, moved, self._limits)) else drift
+        return inf if drift > self._inside and any(map(gt, moved, self._limits)) else drift
+
+    def _measure(self) -> None:
+        self._limits, self._weights = self._measured()
+        self._inside = 0.999 * min(map(mul, self._limits, self._weights))
+        self._arrays = np.array((self._at, self._limits, self._weights), dtype=np.float64)
 
     def _measured(self) -> tuple[list[int], list[float]]:
         """Return, in the order of `numbers`, how far each may move and what a unit of it can do to a surplus."""
@@ -144,11 +184,11 @@ class Reach:
         return limits, found
 
 
-def numbers(marks: Marks) -> list[int]:
-    """Return what marks consist of: time, spots, ratios, discounts, volatilities."""
+def numbers(marks: Marks, since: int) -> list[int]:
+    """Return what marks consist of: seconds since that time, spots, ratios, discounts, volatilities."""
     expiries = marks.expiries
     return [
-        marks.time,
+        marks.time - since,
         *map(_SPOT, marks.spots),
         *map(_RATIO, expiries),
         *map(_DISCOUNT, expiries),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import exp
+from math import exp, inf
 from random import Random
 
 import pytest
@@ -122,8 +122,8 @@ class Seen:
             return
         for _ in range(moves if reach else 0):
             other = elsewhere(book, 10.0 ** dice.uniform(-14, -1.15), dice, which=which)
-            drift = reach.drift(other.marks) if reach else None
-            if drift is None:
+            drift = reach.drift(other.marks) if reach else inf
+            if drift == inf:
                 continue
             after = surpluses(other, policy)  # never out of bounds where the bound holds
             bound = drift + (reach._bands if reach else 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -11,7 +12,7 @@ from channels.model.marks import MAX_TIME
 from channels.risk import DEFAULT_POLICY, MarginPolicy, margin, screen, screen_window
 from channels.risk.policy import VolBump
 from channels.risk.screen import FloatScreen
-from channels.risk.screen_reach import BOX, Reach, numbers, steepest_bump
+from channels.risk.screen_reach import BOX, TOGETHER, Reach, numbers, steepest_bump
 from channels.units import SECONDS_PER_DAY as DAY, WAD
 
 ETH = "ETH/USD"
@@ -58,7 +59,6 @@ def test_the_judged_state_moves_nothing_and_a_cent_moves_little() -> None:
     reach = judged(held)
     assert reach.drift(held.marks) == 0.0
     cent, dollar = (reach.drift(spot(held, more).marks) for more in (WAD // 100, WAD))
-    assert cent is not None
     assert dollar == pytest.approx(100 * cent)
     assert 10_000 < cent < 10**6, "token units of a millionth: more than the cent itself, less than a dollar"
 
@@ -69,7 +69,7 @@ def test_the_box_ends_a_sixteenth_away_for_every_number(sign: int) -> None:
     reach, marks = judged(held), held.marks
 
     def moved(place: int, by: int) -> Marks:
-        time, price, ratio, discount, vol = (n + by * (i == place) for i, n in enumerate(numbers(marks)))
+        time, price, ratio, discount, vol = (n + by * (i == place) for i, n in enumerate(numbers(marks, 0)))
         (leg,) = held.legs
         return Marks(
             time,
@@ -78,10 +78,10 @@ def test_the_box_ends_a_sixteenth_away_for_every_number(sign: int) -> None:
             (VolMark(*leg.key, vol),),
         )
 
-    for place, number in enumerate(numbers(marks)):
+    for place, number in enumerate(numbers(marks, 0)):
         edge = (30 * DAY if place == 0 else number) // BOX
-        assert reach.drift(moved(place, sign * edge)) is not None
-        assert reach.drift(moved(place, sign * (edge + 1))) is None
+        assert reach.drift(moved(place, sign * edge)) < inf
+        assert reach.drift(moved(place, sign * (edge + 1))) == inf
 
 
 def test_a_small_number_leaves_its_box_though_little_hangs_on_it() -> None:
@@ -94,12 +94,12 @@ def test_a_small_number_leaves_its_box_though_little_hangs_on_it() -> None:
     reach = judged(held)
     for legs_vol, inside in ((WAD * 6 // 10 * 17 // 16, True), (WAD * 6 // 10 * 17 // 16 + 1, False)):
         vols = (held.marks.vols[0], replace(held.marks.vols[1], vol=legs_vol))
-        assert (reach.drift(replace(held.marks, vols=vols)) is not None) is inside
+        assert (reach.drift(replace(held.marks, vols=vols)) < inf) is inside
 
 
 def test_a_leg_without_volatility_answers_for_nothing() -> None:
     held = book(Leg.call(ETH, TIME + 30 * DAY, 3000, quantity=-1), vol="0")
-    assert judged(held).drift(held.marks) is None
+    assert judged(held).drift(held.marks) == inf
     assert judged(short_call()).drift(short_call().marks) == 0.0
 
 
@@ -108,7 +108,7 @@ def test_the_last_seconds_answer_for_the_same_second_and_a_dead_leg_never() -> N
     reach = judged(at(held, replace(held.marks, time=TIME + DAY - BOX + 1)))
     assert reach.drift(replace(held.marks, time=TIME + DAY - BOX + 1)) == 0.0
     for time in (TIME + DAY - BOX, TIME + DAY - BOX + 2, TIME + DAY):
-        assert reach.drift(replace(held.marks, time=time)) is None
+        assert reach.drift(replace(held.marks, time=time)) == inf
 
 
 def test_seconds_are_counted_exactly_at_the_end_of_time() -> None:
@@ -117,8 +117,25 @@ def test_seconds_are_counted_exactly_at_the_end_of_time() -> None:
     marks = Marks.at(expiry - 30 * DAY, spots={ETH: 3000}, vols={leg: "0.6"})
     reach = judged(Book.of([leg], marks, bytes(31) + b"\1"))
     second = reach.drift(replace(marks, time=marks.time + 1))
-    assert second is not None
-    assert reach.drift(replace(marks, time=marks.time + 1000)) == pytest.approx(1000 * second)
+    later = [replace(marks, time=marks.time + seconds) for seconds in (1000, 1, 0, -1, 2, 3)]
+    assert reach.drift(later[0]) == pytest.approx(1000 * second)
+    assert reach.drifts(later) == pytest.approx([seconds * second for seconds in (1000, 1, 0, 1, 2, 3)])
+
+
+def test_many_states_move_as_far_as_each_of_them_alone() -> None:
+    held = short_call()
+    reach, marks = judged(held), held.marks
+    later = replace(marks, time=TIME + 30)
+    jumped = replace(marks, vols=(replace(marks.vols[0], vol=WAD),))
+    states = [marks, later, jumped, *[spot(held, more).marks for more in (1, -(10**9), WAD, -100 * WAD, 400 * WAD)]]
+    alone = [reach.drift(one) for one in states]
+    assert len(states) >= TOGETHER
+    assert [at for at, drift in enumerate(alone) if drift == inf] == [2, 7]
+    # An integer of 72 bits becomes a float: the cent's billionth part is lost, and no more.
+    lost = 2.0**-51 * 3000 * alone[5]
+    assert reach.drifts(states) == pytest.approx(alone, rel=1e-12, abs=lost)
+    assert lost < reach._bands / 100
+    assert reach.drifts(states[:3]) == alone[:3]
 
 
 def test_nothing_is_priced_near_a_judged_state_and_cash_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +197,7 @@ def test_what_is_not_a_number_answers_for_nothing(monkeypatch: pytest.MonkeyPatc
             patch.setattr(screen_window, name, float("nan"))
             reach = judged(held)
         assert reach.drift(held.marks) == 0.0
-        assert reach.code(held.marks, (10**30, 10**30)) is None
+        assert reach.code(0.0, (10**30, 10**30)) is None
 
 
 def test_the_steepest_bump_is_that_of_the_table() -> None:
