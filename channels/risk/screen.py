@@ -81,7 +81,8 @@ STANDINGS = tuple(map(_standings, VERDICTS))
 class FloatScreen:
     """A `MarginEngine` on numpy. Raises InvariantBroken where numpy's exp or log is less accurate than the band needs.
 
-    It holds no state but arrays made from policies and legs, so that one screen serves all channels of a node.
+    It holds nothing but arrays made from policies and legs and the last judged state of legs, on which no verdict
+    depends, so that one screen serves all channels of a node.
     """
 
     __slots__ = ("_reached", "_strips", "_tables")

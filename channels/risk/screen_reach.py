@@ -137,9 +137,10 @@ class Reach:
         return inf if drift > self._inside and any(map(gt, moved, self._limits)) else drift
 
     def _measure(self) -> None:
-        self._limits, self._weights = self._measured()
-        self._inside = 0.999 * min(map(mul, self._limits, self._weights))
-        self._arrays = np.array((self._at, self._limits, self._weights), dtype=np.float64)
+        limits, self._weights = self._measured()
+        self._inside = 0.999 * min(map(mul, limits, self._weights))
+        self._arrays = np.array((self._at, limits, self._weights), dtype=np.float64)
+        self._limits = limits  # last: it says to other threads that the rest is there
 
     def _measured(self) -> tuple[list[int], list[float]]:
         """Return, in the order of `numbers`, how far each may move and what a unit of it can do to a surplus."""
