@@ -22,6 +22,8 @@ from ..wire.messages import Message
 
 MAX_WAITING = 4_096
 """Effects that wait for the disk before no more is read from peers."""
+MANY = 64
+"""Effects that wait for the disk before more is proposed: the peer begins with a part of what a hundred channels say."""
 QUIET = 0.5
 """Seconds without anything to make durable after which the store moves its log into the main file."""
 
@@ -74,6 +76,11 @@ class Driver:
         while is_answer or len(self._queue) > MAX_WAITING:
             await self.flush()
             is_answer = False
+
+    async def breathe(self) -> None:
+        """Return once what waits is no more than one write should take: who proposes without end asks first."""
+        while len(self._queue) >= MANY:
+            await self.flush()
 
     async def run(self) -> None:
         """Carry out effects for ever; what is queued when it is cancelled was never said to anybody."""

@@ -182,6 +182,8 @@ class Proposer:
     async def post(self, build: Callable[[], tuple[Operation, ...]]) -> Posted:
         """Propose facts in a version of their own; return when they are on their way. See `LiveChannel.post_mark`."""
         await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._channel.in_flight:
+            await self.node.driver.breathe()
         if not self._goes_at_once() and not self._is_serving and self._may_propose():
             await self._patiently(self._has_room, self.node.config.reply_timeout)
         version = self._propose_now(build()) if self._goes_at_once() else await self._queued(build)
