@@ -30,6 +30,7 @@ from ..model import (
     Book,
     Close,
     CloseOut,
+    Intent,
     Mark,
     Marks,
     Operation,
@@ -159,6 +160,9 @@ def _cash(channel: Channel, state: State | None) -> tuple[int, int]:
 def _check_version(channel: Channel, version: int, proposer: Party) -> None:
     if (bar := channel.bar) is not None:
         raise SigningBarred(bar.version, bar.valid_until)
+    if channel.unanswered and (last := channel.unanswered[-1].half.state).intent is not Intent.OPERATE:
+        # We sign it next: what stands on it must not depend on which of them were read together.
+        raise SigningBarred(last.version, last.valid_until)
     floor = max(channel.version, channel.chain.version, channel.signed, channel.tip_version, channel.leap - 1)
     if version <= floor:
         raise StaleVersion(version, floor)

@@ -158,7 +158,7 @@ class Proposer:
         self._check_call(request.operations)
         if self._goes_at_once() and not self._channel.in_flight and request.is_fact:
             await trio.lowlevel.checkpoint_if_cancelled()
-            request.version = self._propose_now(request.operations)
+            request.version = self._propose_now(self._fitted(request.operations))
         else:
             self._enqueue(request)
         try:

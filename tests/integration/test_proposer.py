@@ -175,6 +175,17 @@ async def test_a_mark_follows_the_book_that_it_meets() -> None:
         assert pair.alice.channel.positions == (CALL,)
 
 
+async def test_a_mark_for_another_book_is_marked_anew_where_nothing_goes_before_it() -> None:
+    """It was taken before a trade, by a caller who comes when nobody waits: it goes at once."""
+    async with opened_pair() as pair:
+        await pair.fund(10_000, 10_000)
+        taken = Mark()
+        await pair.alice.channel.propose(*trades(pair, 1))
+        confirmation = await pair.alice.channel.propose(taken)
+        assert confirmation.agreed.book.legs == (CALL,)
+        assert confirmation.operations == (Mark(confirmation.agreed.book.marks),)
+
+
 async def test_a_peer_that_keeps_the_turn_is_unresponsive() -> None:
     async with opened_pair(bob_config={"reply_timeout": 60}) as pair:
         await pair.fund(10_000, 10_000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from channels.core import events as e, facts as f, notices as n, records as r
@@ -15,16 +17,17 @@ from channels.errors import (
     OutstandingProposal,
     ReduceOnly,
     RemoteProtocolError,
+    SigningBarred,
     TurnPromised,
     WindowFull,
 )
-from channels.model import Acknowledge, Close, Leg, Mark, Party, Trade, Withdraw, net
+from channels.model import Acknowledge, Close, Intent, Leg, Mark, Party, Trade, Withdraw, net
 from channels.risk import DEFAULT_POLICY
 from channels.seal import state_digest
 from channels.session import Hangup, Output, Routed, Session
 from channels.wire import messages as m
 from channels.wire.codec import decode
-from tests.roles import DEPLOYMENT, ETH, EXPIRY, NOW, UNIT, bob
+from tests.roles import DEPLOYMENT, ETH, EXPIRY, NOW, UNIT, alice, bob
 from tests.sansio import MARK_POLICY, Joined, Side, durable, replayed
 
 CALL = Leg.call(ETH, EXPIRY, 2400, quantity=1)
@@ -271,6 +274,33 @@ def test_a_close_stands_on_nothing_that_is_in_flight(world: Joined) -> None:
     propose(world, Close(0, NOW + 600))
     world.settle()
     assert world.bob.channel.closing is not None
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_nothing_is_agreed_above_a_close_that_waits_for_its_answer(world: Joined, together: bool) -> None:
+    """However the two are read: else a close that the owner agreed to would leave the channel open."""
+    propose(world, Close(0, NOW + 600))
+    close = world.alice.channel.outstanding[-1].half.state
+    above = replace(close, version=close.version + 1, intent=Intent.OPERATE, valid_until=0)
+    signature = alice.signer.sign(state_digest(DEPLOYMENT, above))
+    more = Session.to_bytes(m.Propose(world.id, above.version, (Mark(),), bytes(32), signature, close.version))
+    session, frames = world.bob.session, [*world.bob.transit, more]
+    assert session is not None
+    pieces = [b"".join(frames)] if together else frames
+    sent = [
+        made.effect.message
+        for piece in pieces
+        for made in session.receive_data(piece, NOW)
+        if isinstance(made, Routed) and isinstance(made.effect, Send)
+    ]
+    assert {(type(message), message.version) for message in sent} == {  # type: ignore[union-attr]
+        (m.Accept, close.version),
+        (m.Reject, above.version),
+    }
+    assert next(message.code for message in sent if isinstance(message, m.Reject)) == SigningBarred.code
+    channel = world.bob.channel
+    assert channel.closing is not None
+    assert (channel.closing.state, channel.agreed_version) == (close, close.version - 1)
 
 
 def test_one_option_is_outstanding_at_a_time_however_many_facts_are(world: Joined) -> None:
