@@ -23,7 +23,7 @@ from ..wire.messages import Message
 MAX_WAITING = 4_096
 """Effects that wait for the disk before no more is read from peers."""
 MANY = 64
-"""Effects that wait for the disk before more is proposed: the peer begins with a part of what a hundred channels say."""
+"""Effects that wait for the disk before more is proposed: the peer begins with a part of what many channels say."""
 QUIET = 0.5
 """Seconds without anything to make durable after which the store moves its log into the main file."""
 

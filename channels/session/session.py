@@ -10,7 +10,7 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 
 from ..core import events as e
-from ..core.commands import Effect
+from ..core.commands import Effect, Send
 from ..errors import (
     BackupUnwanted,
     BadSignature,
@@ -240,8 +240,9 @@ class Session:
         outputs: list[Output] = [PeerKnown(self.peer)]
         for seat in self.seats_with_peer():
             seat.window = self._handshake.window
-            # What an earlier connection brought and has not answered yet is answered first, as by any message.
-            outputs += [Routed(seat.channel.id, effect) for effect in (*seat.answer(), *seat.act(e.Connected()))]
+            # What an earlier connection brought is answered into the journal; Resume, which goes first, says so.
+            answered = [effect for effect in seat.answer() if not isinstance(effect, Send)]
+            outputs += [Routed(seat.channel.id, effect) for effect in (*answered, *seat.act(e.Connected()))]
         return outputs
 
     def _receive_kept(self, message: m.Backup | m.BackupsWanted | m.BackupReturned | m.BackupsEnd) -> Kept:
