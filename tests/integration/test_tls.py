@@ -239,7 +239,8 @@ async def test_strangers_that_never_speak_make_room_for_friends(monkeypatch: pyt
             for stream in silent:
                 assert await ended(stream)
         assert bob.link_to(roles.alice.address) is not None
-        assert len(bob._strangers) == 1  # Alice, who has no channel here either
+        # Alice is left, who has no channel here either; a line is forgotten a moment after it was closed.
+        await until(lambda: len(bob._strangers) == 1)
 
 
 async def ended(stream: trio.SocketStream) -> bool:
