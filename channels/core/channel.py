@@ -246,11 +246,7 @@ class Channel:
         """The state and book that the next operations apply to: the newest that operates, agreed or registered."""
         registered = self.chain.registered
         newest = (self.agreed.state, self.agreed.book) if self.agreed else (None, EMPTY_BOOK)
-        if (
-            registered is not None
-            and registered.intent is not Intent.CLOSE
-            and registered.version > (self.agreed_version)
-        ):
+        if registered and registered.intent is not Intent.CLOSE and registered.version > self.agreed_version:
             for state, book in self.known():
                 if state == registered:
                     return state, book

@@ -208,7 +208,7 @@ def _check_sendable(channel: Channel, operations: tuple[Operation, ...]) -> None
     if not 1 <= len(operations) <= MAX_OPERATIONS:
         raise TradeInvalid(f"{len(operations)} operations in one proposal, allowed 1 to {MAX_OPERATIONS}")
     if len(operations) == 1 and isinstance(operations[0], Mark | Acknowledge):
-        return  # one fact always fits: the marks of a full book take a tenth of a message
+        return  # one fact always fits: the marks of a full book are bounded far below a message (wire.MAX_MESSAGE)
     size = len(encode(m.Propose(channel.id, channel.signed, operations, ZERO32, bytes(65), 0)))
     if size > MAX_MESSAGE - 16:
         raise TradeInvalid(f"the proposal takes {size} bytes, allowed {MAX_MESSAGE - 16}: split it")

@@ -151,7 +151,7 @@ class Link:
         """Answer several proposals once nothing more can be read at once: what is read together gets one signature.
 
         The kernel and TLS hand over a window in pieces. Some turns of the scheduler in which none arrived are the end
-        of it; a peer cannot put the answer off beyond its window, since more than that is refused.
+        of it; a peer cannot put the answer off by saying more, since half a window is answered at once.
         """
         while self._ended is None:
             await self._asked.wait()

@@ -16,6 +16,7 @@ from channels.model import ChannelId, Leg, Mark, Marks
 from channels.runtime.live import LiveChannel
 from channels.runtime.peer import Link
 from channels.runtime.proposer import Posted
+from channels.session import Seat
 from channels.store import MemoryStore
 from tests.pair import PATIENCE, Pair, opened_pair, terms_for
 from tests.roles import ETH, EXPIRY
@@ -33,6 +34,17 @@ async def holding(pair: Pair) -> LiveChannel:
     channel = pair.alice.channel
     await channel.propose(channel.trade([CALL], premium=50))
     return channel
+
+
+async def judged(pair: Pair) -> tuple[list[Posted], Seat]:
+    """Post two marks to Bob, who does not answer; return them, and Bob's seat once he has judged both."""
+    channel = await holding(pair)
+    posted = [await channel.post_mark(marks(pair, f"{2300 + at}")) for at in range(2)]
+    seat = pair.bob.node.seats[channel.id]
+    with trio.fail_after(5):
+        while len(seat.channel.unanswered) < 2:
+            await trio.sleep(0.01)
+    return posted, seat
 
 
 class Gate(MemoryStore):
@@ -83,14 +95,9 @@ async def test_what_was_judged_is_answered_before_anything_else_happens(monkeypa
     """The answer waits for more to read; the chain, or our owner, does not find the channel in between."""
     monkeypatch.setattr(Link, "_answer", lambda link: trio.sleep_forever())
     async with opened_pair() as pair:
-        channel, bob = await holding(pair), pair.bob
-        posted = [await channel.post_mark(marks(pair, f"{2300 + at}")) for at in range(2)]
-        seat = bob.node.seats[channel.id]
-        with trio.fail_after(5):
-            while len(seat.channel.unanswered) < 2:
-                await trio.sleep(0.01)
+        posted, seat = await judged(pair)
         assert seat.channel.version < posted[0].version
-        bob.node.act(seat, BlockConfirmed(seat.channel.chain.time + 1))
+        pair.bob.node.act(seat, BlockConfirmed(seat.channel.chain.time + 1))
         assert (seat.channel.unanswered, seat.channel.version) == ((), posted[1].version)
         await posted[1].agreed()
 
@@ -98,13 +105,8 @@ async def test_what_was_judged_is_answered_before_anything_else_happens(monkeypa
 async def test_a_line_that_ends_leaves_nothing_half_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Link, "_answer", lambda link: trio.sleep_forever())
     async with opened_pair() as pair:
-        channel, bob = await holding(pair), pair.bob
-        posted = [await channel.post_mark(marks(pair, f"{2300 + at}")) for at in range(2)]
-        seat = bob.node.seats[channel.id]
-        with trio.fail_after(5):
-            while len(seat.channel.unanswered) < 2:
-                await trio.sleep(0.01)
-        link = bob.node.link_to(pair.alice.node.signer.address)
+        posted, _ = await judged(pair)
+        link = pair.bob.node.link_to(pair.alice.node.signer.address)
         assert link is not None
         link.hang_up()
         await posted[1].agreed()
