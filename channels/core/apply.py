@@ -105,6 +105,15 @@ def apply(
     return state, after
 
 
+def remarked(book: Book, operations: tuple[Mark, ...], salt: bytes) -> Book:
+    """Return the book that marks alone lead to, as `apply` would; the amounts stay what they are. Raises the same."""
+    draft = Draft(legs=book.legs, marks=book.marks)
+    for operation in operations:
+        _check_marks(draft, operation.marks, book.legs)
+        draft = draft._replace(marks=operation.marks)
+    return Book(book.legs, draft.marks, salt) if book.legs else EMPTY_BOOK
+
+
 def condensed(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
     """Return what a chain of operations comes to: without each Mark that a later one replaces before anything used it.
 

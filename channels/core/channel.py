@@ -11,6 +11,7 @@ from ..model import (
     Agreed,
     Book,
     ChannelId,
+    Claimed,
     Deployment,
     HalfSigned,
     Intent,
@@ -99,8 +100,12 @@ class Outstanding:
 class Judged:
     """A proposal of the peer's that we find right and have not signed: our one answer may cover others after it."""
 
-    half: HalfSigned
+    half: HalfSigned | Claimed
     operations: tuple[Operation, ...]
+
+    @property
+    def version(self) -> int:
+        return self.half.version
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +287,8 @@ class Channel:
     @property
     def tip_version(self) -> int:
         """The version of `tip`; 0 where there is none."""
+        if self.unanswered:
+            return self.unanswered[-1].version
         state, _ = self.tip
         return state.version if state else 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import RuleViolation
-from ..model import Agreed, Book, HalfSigned, Marks, Operation
+from ..model import Agreed, Book, Claimed, HalfSigned, Marks, Operation
 from ..wire.messages import WINDOW, Recovery
 from .facts import (
     CalledSeen,
@@ -125,9 +125,12 @@ class TermsRepeated(Event):
 
 @dataclass(frozen=True, slots=True)
 class ProposalSeen(Event):
-    """The peer's half-signed state, computed by us from its operations. `view` is the owner's own marks, if any."""
+    """The peer's state, computed by us from its operations. `view` is the owner's own marks, if any.
 
-    half: HalfSigned
+    Its signature was checked, but for marks alone, which are `Claimed` until they are answered.
+    """
+
+    half: HalfSigned | Claimed
     operations: tuple[Operation, ...]
     now: int
     view: Marks | None
@@ -135,7 +138,13 @@ class ProposalSeen(Event):
 
 @dataclass(frozen=True, slots=True)
 class AnswerDue(Event):
-    """No more of the peer's is at hand: accept, with one signature, all of its proposals that were judged right."""
+    """No more of the peer's is at hand: accept, with one signature, all of its proposals that were judged right.
+
+    `half` is the newest of them that the peer signed, which was checked; what it only claims above is forgotten.
+    None: it signed none.
+    """
+
+    half: HalfSigned | None = None
 
 
 @dataclass(frozen=True, slots=True)

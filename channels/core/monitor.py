@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from ..errors import CollateralCallInvalid, StaleVersion
-from ..model import Book, Party, State
+from ..model import Book, Claimed, HalfSigned, Party
 from ..risk.engine import MarginEngine, Standing
 from ..risk.policy import MarginPolicy
 from ..risk.report import MarginReport
@@ -22,11 +22,11 @@ from . import notices as n
 from .channel import Channel
 
 Standings = tuple[Standing, Standing]
-STANDINGS_KEPT = 1_024
+STANDINGS_KEPT = 512
 """Verdicts that are remembered: two windows of a few channels."""
-_Key = tuple[bytes, tuple[int, int], int, int, int]
-_remembered: dict[_Key, tuple[Standings, MarginPolicy, MarginEngine]] = {}
-"""By book hash, cash, decimals and the identities of policy and engine, which an entry keeps alive."""
+_Key = tuple[int, tuple[int, int], int, int, int]
+_remembered: dict[_Key, tuple[Standings, Book, MarginPolicy, MarginEngine]] = {}
+"""By cash, decimals and the identities of book, policy and engine, which an entry keeps alive."""
 
 
 @lru_cache(maxsize=128)
@@ -48,7 +48,7 @@ def standings_many(
     asked: Sequence[tuple[Book, tuple[int, int]]], decimals: int, policy: MarginPolicy, engine: MarginEngine
 ) -> list[Standings]:
     """Return `standings` of each book and cash: the engine judges at once what is not remembered."""
-    keys = [(book.hash, cash, decimals, id(policy), id(engine)) for book, cash in asked]
+    keys = [(id(book), cash, decimals, id(policy), id(engine)) for book, cash in asked]
     known = {key: _remembered[key][0] for key in keys if key in _remembered}
     unknown = {key: pair for key, pair in zip(keys, asked, strict=True) if key not in known}
     if unknown:
@@ -59,7 +59,7 @@ def standings_many(
                 found = Standing.of(one), Standing.of(other)
             if len(_remembered) >= STANDINGS_KEPT:
                 del _remembered[next(iter(_remembered))]
-            _remembered[key] = found, policy, engine
+            _remembered[key] = found, book, policy, engine
             known[key] = found
     return [known[key] for key in keys]
 
@@ -93,30 +93,36 @@ def crossings(before: Channel, after: Channel) -> tuple[n.BelowMaintenance | n.M
     terms, policy, engine = after.terms, after.policy, after.margin_engine
     state, book = before.base
     path = covered(before, after)
-    asked = [(book, state.balances if state else (0, 0)), *((book, state.balances) for state, book in path)]
+    asked = [(book, state.balances if state else (0, 0)), *[(book, cash) for _, book, cash in path]]
     verdicts = standings_many(asked, terms.decimals, policy, engine)
     found: list[n.BelowMaintenance | n.MarginRestored] = []
-    for (state, book), (was, is_) in zip(path, pairwise(verdicts), strict=True):
+    for (version, book, cash), (was, is_) in zip(path, pairwise(verdicts), strict=True):
         for party in Party:
             if was[party].covers_maintenance is not is_[party].covers_maintenance:
                 kind = n.MarginRestored if is_[party].covers_maintenance else n.BelowMaintenance
-                now = margins(book, state.balances, terms.decimals, policy, engine)[party]
-                found.append(kind(party, state.version, now.equity, now.maintenance_margin, now.initial_margin))
+                now = margins(book, cash, terms.decimals, policy, engine)[party]
+                found.append(kind(party, version, now.equity, now.maintenance_margin, now.initial_margin))
     return tuple(found)
 
 
-def covered(before: Channel, after: Channel) -> tuple[tuple[State, Book], ...]:
-    """Return the states that a step agreed, oldest first: the one that both signed, after all that it stands on.
+def covered(before: Channel, after: Channel) -> tuple[tuple[int, Book, tuple[int, int]], ...]:
+    """Return version, book and cash of each state that a step agreed, oldest first: what it stands on, then itself.
 
     Whose proposals they are decides where they are found; the chain, and so what is returned, is the same.
     """
     agreed, book = after.base
     if agreed is None:
         return ()
-    halves = [judged.half for judged in before.unanswered]
-    if agreed.version not in [half.state.version for half in halves]:
-        halves = [out.half for out in before.chain_to(agreed.version)]
-    return (*((half.state, half.book) for half in halves if half.state.version < agreed.version), (agreed, book))
+    version = agreed.version
+    halves: list[HalfSigned | Claimed] = [judged.half for judged in before.unanswered]
+    if version not in [half.version for half in halves]:
+        halves = [out.half for out in before.chain_to(version)]
+    passed = [(half.version, half.book, _cash(half)) for half in halves if half.version < version]
+    return (*passed, (version, book, agreed.balances))
+
+
+def _cash(half: HalfSigned | Claimed) -> tuple[int, int]:
+    return half.amounts.balances if isinstance(half, Claimed) else half.state.balances
 
 
 def check_collateral_call(channel: Channel, version: int, amount: int) -> None:

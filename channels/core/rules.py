@@ -28,9 +28,10 @@ from ..model import (
     ZERO32,
     Acknowledge,
     Book,
+    Claimed,
     Close,
     CloseOut,
-    Intent,
+    HalfSigned,
     Mark,
     Marks,
     Operation,
@@ -121,6 +122,16 @@ def judge(
         _check_called(channel, state, book, proposer)
 
 
+def judge_marks(channel: Channel, claimed: Claimed, *, now: int, view: Marks | None) -> None:
+    """`judge` for a peer's proposal of marks alone: the same rules in the same order, and its state is not made."""
+    _check_version(channel, claimed.version, claimed.party)
+    _check_phase(channel, Mark())
+    _check_marks(channel, claimed.book.marks, claimed.party, now, view)
+    check_forwards(claimed.book)
+    if is_called(channel, claimed.party):
+        _check_called(channel, claimed.state, claimed.book, claimed.party)
+
+
 def closing(channel: Channel, operations: tuple[Operation, ...], proposer: Party) -> tuple[State, Book] | None:
     """Return the state and book that the CloseOut in a proposal closes: what precedes it is done. None without one."""
     for at, operation in enumerate(operations):
@@ -160,9 +171,9 @@ def _cash(channel: Channel, state: State | None) -> tuple[int, int]:
 def _check_version(channel: Channel, version: int, proposer: Party) -> None:
     if (bar := channel.bar) is not None:
         raise SigningBarred(bar.version, bar.valid_until)
-    if channel.unanswered and (last := channel.unanswered[-1].half.state).intent is not Intent.OPERATE:
-        # We sign it next: what stands on it must not depend on which of them were read together.
-        raise SigningBarred(last.version, last.valid_until)
+    if channel.unanswered and isinstance(last := channel.unanswered[-1].half, HalfSigned) and last.state.valid_until:
+        # We sign this close or reopen next: what stands on it must not depend on which of them were read together.
+        raise SigningBarred(last.version, last.state.valid_until)
     floor = max(channel.version, channel.chain.version, channel.signed, channel.tip_version, channel.leap - 1)
     if version <= floor:
         raise StaleVersion(version, floor)

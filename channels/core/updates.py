@@ -13,7 +13,7 @@ from ..errors import (
     UnexpectedMessage,
     WindowFull,
 )
-from ..model import ZERO32, Acknowledge, HalfSigned, Mark, Operation, promote
+from ..model import ZERO32, Acknowledge, Claimed, HalfSigned, Mark, Operation, promote
 from ..wire import messages as m
 from ..wire.codec import MAX_MESSAGE, encode
 from ..wire.schema import MAX_OPERATIONS
@@ -62,30 +62,33 @@ def proposal_wanted(channel: Channel, event: e.ProposalWanted) -> Step:
 
 
 def proposal_seen(channel: Channel, event: e.ProposalSeen) -> Step:
-    state = event.half.state
-    if state.version <= channel.version:
+    half, version = event.half, event.half.version
+    if version <= channel.version:
         return repeat_answer(channel, event)
     _check_in_turn(channel)
-    channel = note_version(channel, state.version)
+    channel = note_version(channel, version)
     try:
         if channel.phase is Phase.CLOSED:
             raise UnexpectedMessage("Propose", channel.phase.value)
-        if state.version <= channel.refused:
+        if version <= channel.refused:
             # The peer may have proposed above it already: a second, kinder answer would leave us with two futures.
-            raise StaleVersion(state.version, channel.refused)
+            raise StaleVersion(version, channel.refused)
         check_may_sign(channel)
-        rules.judge(
-            channel,
-            event.operations,
-            state,
-            event.half.book,
-            proposer=channel.me.other,
-            now=event.now,
-            view=event.view,
-        )
+        if isinstance(half, Claimed):
+            rules.judge_marks(channel, half, now=event.now, view=event.view)
+        else:
+            rules.judge(
+                channel,
+                event.operations,
+                half.state,
+                half.book,
+                proposer=channel.me.other,
+                now=event.now,
+                view=event.view,
+            )
     except RuleViolation as refused:
-        return refuse(channel, state.version, refused)
-    return Step(changed(channel, unanswered=(*channel.unanswered, Judged(event.half, event.operations))))
+        return refuse(channel, version, refused)
+    return Step(changed(channel, unanswered=(*channel.unanswered, Judged(half, event.operations))))
 
 
 def _check_in_turn(channel: Channel) -> None:
@@ -96,13 +99,16 @@ def _check_in_turn(channel: Channel) -> None:
 
 def answer_due(channel: Channel, event: e.AnswerDue) -> Step:
     """Accept all that was judged right by signing the last: the others are agreed because it stands on them."""
-    if not channel.unanswered:
-        return Step(channel)
+    theirs = event.half
+    answered = tuple([judged for judged in channel.unanswered if theirs and judged.version <= theirs.version])
+    if theirs is None or not answered:
+        return Step(changed(channel, unanswered=()))
     check_may_sign(channel)
-    last = channel.unanswered[-1].half
-    operations = condensed(tuple(op for judged in channel.unanswered for op in judged.operations))
-    signing = Signing(last.state, last.book, operations, theirs=last)
-    return Step(changed(channel, signing=signing), (Sign(last.state),))
+    if answered[-1].version != theirs.version:
+        raise InvariantBroken("an answer is to a proposal", f"version {theirs.version}")
+    operations = condensed(tuple([op for judged in answered for op in judged.operations]))
+    signing = Signing(theirs.state, theirs.book, operations, theirs=theirs)
+    return Step(changed(channel, signing=signing, unanswered=answered), (Sign(theirs.state),))
 
 
 def proposal_broken(channel: Channel, event: e.ProposalBroken) -> Step:
@@ -113,7 +119,7 @@ def proposal_broken(channel: Channel, event: e.ProposalBroken) -> Step:
 def repeat_answer(channel: Channel, event: e.ProposalSeen) -> Step:
     """A proposal that is agreed already: our Accept was lost, so it is sent again, byte for byte."""
     for agreed in (channel.agreed, channel.closing):
-        if agreed and agreed.version == event.half.state.version:
+        if agreed and agreed.version == event.half.version:
             if agreed.state != event.half.state:
                 raise Equivocation(agreed.version)
             return Step(channel, (Send(m.Accept(channel.id, agreed.version, agreed.signatures[channel.me])),))
@@ -137,7 +143,7 @@ def signature_made(channel: Channel, event: e.SignatureMade) -> Step:
     outcome.persist(r.Signed(half, answered[-1].operations))
     outcome.persist(r.StateAgreed(agreed, signing.operations))
     outcome.send(m.Accept(channel.id, event.version, event.signature))
-    versions = tuple(judged.half.state.version for judged in answered)
+    versions = tuple([judged.version for judged in answered])
     outcome.notify(n.Updated(agreed, signing.operations, channel.me.other, versions))
     return outcome.done()
 

@@ -47,21 +47,30 @@ class Book:
     legs: tuple[Leg, ...]
     marks: Marks
     salt: bytes
-    encoded: bytes = field(init=False, repr=False, compare=False)
-    hash: bytes = field(init=False, repr=False, compare=False)
+    _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
+    _hash: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.legs:
             _check(self.legs, self.marks)
             if not isinstance(self.salt, bytes) or len(self.salt) != 32:
                 raise InvalidBook("the salt must have thirty-two bytes")
-            object.__setattr__(self, "encoded", _encode(self))
-            object.__setattr__(self, "hash", keccak(self.encoded))
-        else:
-            if self.salt or self.marks != NO_MARKS:
-                raise InvalidBook("a book without legs has no marks and no salt")
-            object.__setattr__(self, "encoded", b"")
-            object.__setattr__(self, "hash", ZERO32)
+        elif self.salt or self.marks != NO_MARKS:
+            raise InvalidBook("a book without legs has no marks and no salt")
+
+    @property
+    def encoded(self) -> bytes:
+        """The canonical bytes, as `decode_book` takes them; none for the empty book. Made when first asked for."""
+        if not self._encoded and self.legs:
+            object.__setattr__(self, "_encoded", _encode(self))
+        return self._encoded
+
+    @property
+    def hash(self) -> bytes:
+        """Keccak-256 of `encoded`; zero for the empty book."""
+        if not self._hash:
+            object.__setattr__(self, "_hash", keccak(self.encoded) if self.legs else ZERO32)
+        return self._hash
 
     @classmethod
     def of(cls, legs: Iterable[Leg], marks: Marks, salt: bytes) -> Book:

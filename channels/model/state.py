@@ -1,4 +1,4 @@
-"""The state both sides sign, and the two types that must never be confused: half-signed and agreed."""
+"""The state both sides sign, and the types that must never be confused: claimed, half-signed and agreed."""
 
 from __future__ import annotations
 
@@ -90,6 +90,35 @@ class HalfSigned:
     def __post_init__(self) -> None:
         if self.state.book != self.book.hash:
             raise InvalidState("the book is not the state's")
+
+    @property
+    def version(self) -> int:
+        return self.state.version
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Marks that a party says it signed at `version`: nobody has looked at the signature, or made the state.
+
+    Nobody has to where a later state takes its place. `amounts` is a state with the channel's amounts, which marks do
+    not change. The version is above zero and below 2^64, as whoever makes one has checked.
+    """
+
+    amounts: State
+    version: int
+    book: Book
+    party: Party
+    signature: bytes
+    _state: list[State] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def state(self) -> State:
+        """The state that the signature should be over. Made when first asked for."""
+        if not self._state:
+            held = self.amounts
+            amounts = held.deposits, held.withdrawals, held.balances
+            self._state.append(State(held.channel, self.version, Intent.OPERATE, 0, *amounts, self.book.hash))
+        return self._state[0]
 
 
 @dataclass(frozen=True, slots=True)

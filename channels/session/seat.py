@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import assert_never
 
 from ..core import events as e
-from ..core.apply import apply
+from ..core.apply import apply, remarked
 from ..core.channel import Channel
 from ..core.commands import Effect, Sign
 from ..core.limits import NO_LIMITS, Limits
 from ..core.machine import Step, step
 from ..core.rules import closing
 from ..errors import (
+    BadSignature,
     BaseRefused,
     InvalidBook,
     InvariantBroken,
@@ -28,7 +29,7 @@ from ..errors import (
     WindowFull,
     WrongChannel,
 )
-from ..model import ZERO32, Book, Close, HalfSigned, Leg, Marks, Operation, Party, Trade
+from ..model import ZERO32, Book, Claimed, Close, HalfSigned, Leg, Mark, Marks, Operation, Party, Trade
 from ..risk.valuation import positions, tokens_down
 from ..seal import Signer, check_agreed, check_party, state_digest
 from ..wire import messages as m
@@ -76,6 +77,8 @@ class Seat:
         """How many proposals may be in flight on the present connection: the smaller of both sides' numbers."""
         self.unheard = 0
         """How many of them are answered, which the peer cannot have heard when it sent what is read now."""
+        self.forgery: BadSignature | None = None
+        """What we found when we were about to answer: the peer only claimed to have signed. It ends the connection."""
         self._signer = signer
 
     def act(self, event: e.Event) -> list[Effect]:
@@ -87,8 +90,26 @@ class Seat:
         return self.act(e.ProposalWanted(operations, salt, now, self.window, self.limits))
 
     def answer(self) -> list[Effect]:
-        """Accept, with one signature, what the peer has proposed so far and we judged right."""
-        return self.act(e.AnswerDue()) if self.channel.unanswered else []
+        """Accept, with one signature, what the peer has proposed so far, and signed, and we judged right.
+
+        Sets `forgery` where the signature of the last proposal does not hold; those before it are answered.
+        """
+        return self.act(e.AnswerDue(self._newest_signed())) if self.channel.unanswered else []
+
+    def _newest_signed(self) -> HalfSigned | None:
+        """Return the newest of the peer's proposals that it signed: what we sign, for all before it too."""
+        channel = self.channel
+        for judged in reversed(channel.unanswered):
+            half = judged.half
+            if isinstance(half, HalfSigned):
+                return half
+            try:
+                check_party(channel.deployment, channel.terms, half.state, half.party, half.signature)
+            except BadSignature as forged:
+                self.forgery = self.forgery or forged
+            else:
+                return HalfSigned(half.state, half.book, half.party, half.signature)
+        return None
 
     def receive(self, message: m.ChannelMessage, now: int) -> list[Effect]:
         """Step on a message of the peer's; what it proposed before is answered first, by `answer`.
@@ -146,6 +167,10 @@ class Seat:
         if message.base != channel.tip_version:
             return e.ProposalBroken(message.version, self._base_refusal(message))
         self._check_window(message)
+        if (claimed := self._claimed(message)) is not None:
+            if isinstance(claimed, RuleViolation):
+                return e.ProposalBroken(message.version, claimed)
+            return e.ProposalSeen(claimed, message.operations, now, self._view(claimed.book.legs, now))
         base, book = channel.tip
         try:
             state, after = apply(
@@ -168,6 +193,23 @@ class Seat:
             HalfSigned(state, after, channel.me.other, message.signature), message.operations, now, view
         )
 
+    def _claimed(self, message: m.Propose) -> Claimed | RuleViolation | None:
+        """Return marks that the peer says it signed, or the rule that they break; None for any other proposal.
+
+        Its signature is looked at when it is answered, if it is the last one then: what a later state takes the place
+        of is signed by us never, and binds nobody. A deal is another matter: our owner acts on it.
+        """
+        marks = tuple([operation for operation in message.operations if isinstance(operation, Mark)])
+        newest = self.channel.unanswered[-1].half if self.channel.unanswered else None
+        amounts, book = (newest.amounts, newest.book) if isinstance(newest, Claimed) else self.channel.tip
+        if len(marks) < len(message.operations) or amounts is None:
+            return None
+        try:
+            after = remarked(book, marks, message.salt)
+        except RuleViolation as broken:
+            return broken
+        return Claimed(amounts, message.version, after, self.channel.me.other, message.signature)
+
     def _base_refusal(self, message: m.Propose) -> RuleViolation:
         """A signed Reopen explains a base that we do not have yet: it is mined, and we have not seen that."""
         bar = self.channel.bar
@@ -188,7 +230,7 @@ class Seat:
                     paid = closed[0].balances[Party.ZERO] - event.half.state.balances[Party.ZERO]
                     self.deal(self._offered(_turned(closed[1].legs), paid, now))
             except RuleViolation as declined:
-                return step(self.channel, e.ProposalBroken(event.half.state.version, declined))
+                return step(self.channel, e.ProposalBroken(event.half.version, declined))
         return result
 
     def _offer(self, operation: Trade | Close, now: int) -> Offer:

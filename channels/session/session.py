@@ -193,13 +193,23 @@ class Session:
             payloads = self._frames.feed(b"")
 
     def _answer(self, outputs: list[Output]) -> None:
+        forged: BadSignature | None = None
         while self._asked:
-            self._answer_in(self._asked.pop(), outputs)
+            try:
+                self._answer_in(self._asked.pop(), outputs)
+            except BadSignature as forgery:
+                forged = forgery
+        if forged is not None:
+            raise forged
 
     def _answer_in(self, seat: Seat, outputs: list[Output]) -> None:
+        """Answer what the peer proposed in one channel. Raises BadSignature where it did not sign it all."""
         seat.unheard += len(seat.channel.unanswered)
         self._early.append(seat)
         outputs += [Routed(seat.channel.id, effect) for effect in seat.answer()]
+        forgery, seat.forgery = seat.forgery, None
+        if forgery is not None:
+            raise forgery
 
     def _receive(self, message: m.Message, now: int, outputs: list[Output]) -> None:
         if isinstance(message, m.Fault):
@@ -215,7 +225,7 @@ class Session:
             case _ if self._recovers:
                 return
             case m.Open(deployment, terms):
-                outputs += self._receive_open(deployment, terms)
+                self._receive_open(deployment, terms, outputs)
             case m.OpenRefused(channel, code, reason):
                 self._seat(channel)
                 outputs.append(OpeningRefused(channel, printable(code), printable(reason)))
@@ -242,6 +252,7 @@ class Session:
             seat.window = self._handshake.window
             # What an earlier connection brought is answered into the journal; Resume, which goes first, says so.
             answered = [effect for effect in seat.answer() if not isinstance(effect, Send)]
+            seat.forgery = None
             outputs += [Routed(seat.channel.id, effect) for effect in (*answered, *seat.act(e.Connected()))]
         return outputs
 
@@ -259,12 +270,14 @@ class Session:
                     raise BackupUnwanted("nobody asked for one")
         return Kept(message)
 
-    def _receive_open(self, deployment: Deployment, terms: Terms) -> list[Output]:
+    def _receive_open(self, deployment: Deployment, terms: Terms, outputs: list[Output]) -> None:
         channel = terms.channel_id(deployment)
         known = self._seats.get(channel)
         if known is not None:
             seat = self._seat(channel)
-            return [Routed(channel, effect) for effect in (*seat.answer(), *seat.act(e.TermsRepeated()))]
+            self._answer_in(seat, outputs)
+            outputs += [Routed(channel, effect) for effect in seat.act(e.TermsRepeated())]
+            return
         if self.peer not in terms.signers:
             raise BadSignature(f"{self.peer} is no signer of the terms it proposes")
         try:
@@ -273,10 +286,11 @@ class Session:
             self._refused += 1
             if self._refused > MAX_REFUSED:
                 raise
-            return [Reply(self.to_bytes(m.OpenRefused(channel, refused.code, str(refused)[:512])))]
+            outputs.append(Reply(self.to_bytes(m.OpenRefused(channel, refused.code, str(refused)[:512]))))
+            return
         seat.window = self._handshake.window
         self._seats[channel] = seat
-        return [Routed(channel, effect) for effect in effects]
+        outputs += [Routed(channel, effect) for effect in effects]
 
     def _seat(self, channel: ChannelId) -> Seat:
         """Return the seat that a message names: one we have, with this very peer."""
