@@ -6,6 +6,8 @@ so two honest sides with one policy never disagree about it.
 
 from __future__ import annotations
 
+from operator import sub
+
 from ..errors import (
     CalledForMargin,
     CloseOutInvalid,
@@ -226,7 +228,7 @@ def _check_expiry(channel: Channel, expiry: int, now: int) -> None:
 
 
 def _check_marks(channel: Channel, marks: Marks, proposer: Party, now: int, view: Marks | None) -> None:
-    if not marks.vols:
+    if not marks.rows.keys:
         return
     policy = channel.mark_policy
     if abs(marks.time - now) > policy.seconds:
@@ -236,6 +238,8 @@ def _check_marks(channel: Channel, marks: Marks, proposer: Party, now: int, view
     if view is None:
         raise MarkRefused("every price", "no own view of the market", "only with one: give the node a market")
     near, apart = policy.spot, policy.vol
+    if _is_near(marks, view, near, apart):
+        return
     for ours, theirs in zip(view.spots, marks.spots, strict=True):
         if _is_far(theirs.spot, ours.spot, near):
             raise _far(f"spot {theirs.underlying}", theirs.spot, ours.spot, near)
@@ -249,6 +253,16 @@ def _check_marks(channel: Channel, marks: Marks, proposer: Party, now: int, view
             raise MarkRefused(
                 f"volatility {vol.key}", show(vol.vol, 18), f"within {show(apart, 18)} of {show(own.vol, 18)}"
             )
+
+
+def _is_near(marks: Marks, view: Marks, near: int, apart: int) -> bool:
+    """Whether no number of the marks is too far from the owner's: what the rows tell one by one, from their columns."""
+    relative = len(marks.rows.names) + 2 * len(marks.rows.pairs)
+    for theirs, ours in zip(marks.levels[:relative], view.levels, strict=False):
+        if abs(theirs - ours) * WAD > near * ours:
+            return False
+    furthest: int = max(map(abs, map(sub, marks.levels[relative:], view.levels[relative:])))
+    return furthest <= apart
 
 
 def _is_far(theirs: int, ours: int, tolerance: int) -> bool:

@@ -101,19 +101,20 @@ def _check(legs: tuple[Leg, ...], marks: Marks) -> None:
     if not marks.cover_exactly(keys):
         if any(before >= after for before, after in pairwise(keys)):
             raise InvalidBook("legs are unsorted or duplicated")
-        what = "volatilities" if marks.keys != keys else "spots and expiry marks"
+        what = "volatilities" if marks.rows.keys != keys else "spots and expiry marks"
         raise InvalidBook(f"the {what} do not cover exactly the legs")
-    if len(legs) > MAX_LEGS or len(marks.expiries) > MAX_EXPIRIES or len(marks.spots) > MAX_UNDERLYINGS:
+    rows, levels = marks.rows, marks.levels
+    spots, expiries = len(rows.names), len(rows.pairs)
+    if len(legs) > MAX_LEGS or expiries > MAX_EXPIRIES or spots > MAX_UNDERLYINGS:
         raise InvalidBook(
-            f"{len(legs)} legs, {len(marks.expiries)} expiries and {len(marks.spots)} underlyings exceed"
+            f"{len(legs)} legs, {expiries} expiries and {spots} underlyings exceed"
             f" {MAX_LEGS}, {MAX_EXPIRIES} and {MAX_UNDERLYINGS}"
         )
-    spots = {mark.underlying: mark.spot for mark in marks.spots}
-    for mark in marks.expiries:
-        if mark.expiry - marks.time > MAX_TENOR:
-            raise InvalidBook(f"expiry {mark.expiry} is more than ten years after the marks")
-        if spots[mark.underlying] * mark.ratio >= _FORWARD_LIMIT:
-            raise InvalidBook(f"the forward of {mark.underlying} {mark.expiry} exceeds 2^92")
+    for (underlying, expiry), at, ratio in zip(rows.pairs, rows.spot_at, levels[spots : spots + expiries], strict=True):
+        if expiry - marks.time > MAX_TENOR:
+            raise InvalidBook(f"expiry {expiry} is more than ten years after the marks")
+        if levels[at] * ratio >= _FORWARD_LIMIT:
+            raise InvalidBook(f"the forward of {underlying} {expiry} exceeds 2^92")
 
 
 @lru_cache(maxsize=256)
@@ -130,25 +131,27 @@ def _rows(spots: int, expiries: int, legs: int) -> tuple[bytes, Struct, Struct, 
 
 
 def _encode(book: Book) -> bytes:
-    marks = book.marks
-    offsets, spot_rows, expiry_rows, leg_rows = _rows(len(marks.spots), len(marks.expiries), len(book.legs))
+    marks, rows, levels = book.marks, book.marks.rows, book.marks.levels
+    names, pairs = len(rows.names), len(rows.pairs)
+    offsets, spot_rows, expiry_rows, leg_rows = _rows(names, pairs, len(book.legs))
     spots: list[Any] = []
-    for spot in marks.spots:
-        spots += (underlying_word(spot.underlying), spot.spot >> 64, spot.spot & _LOW)
+    for name, spot in zip(rows.names, levels[:names], strict=True):
+        spots += (underlying_word(name), spot >> 64, spot & _LOW)
+    ratios, discounts = levels[names : names + pairs], levels[names + pairs : names + 2 * pairs]
     expiries: list[Any] = []
-    for mark in marks.expiries:
-        expiries += (underlying_word(mark.underlying), mark.expiry, mark.ratio, mark.discount)
+    for (name, expiry), ratio, discount in zip(rows.pairs, ratios, discounts, strict=True):
+        expiries += (underlying_word(name), expiry, ratio, discount)
     legs: list[Any] = []
-    for leg, vol in zip(book.legs, marks.vols, strict=True):
-        legs += (leg.words, vol.vol)
+    for leg, vol in zip(book.legs, levels[names + 2 * pairs :], strict=True):
+        legs += (leg.words, vol)
     return b"".join(
         (
             _TUPLE_AT,
             book.salt,
             marks.time.to_bytes(32, "big"),
             offsets,
-            spot_rows.pack(len(marks.spots), *spots),
-            expiry_rows.pack(len(marks.expiries), *expiries),
+            spot_rows.pack(names, *spots),
+            expiry_rows.pack(pairs, *expiries),
             leg_rows.pack(len(book.legs), *legs),
         )
     )

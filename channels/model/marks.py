@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
+from operator import attrgetter
 from struct import Struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidBook
 from ..units import WAD, Human, mul_div_down, wad
@@ -104,6 +105,29 @@ class VolMark:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """What marks are of: underlyings, (underlying, expiry) pairs, series; and the place of each pair's underlying.
+
+    `is_exact` says whether there are spots and expiry marks of exactly these series: marks as a book has them.
+    """
+
+    names: tuple[str, ...]
+    pairs: tuple[tuple[str, int], ...]
+    keys: tuple[SeriesKey, ...]
+    is_exact: bool = field(init=False)
+    spot_at: tuple[int, ...] = field(init=False)
+    """-1 for a pair without a spot, which exact ones are not."""
+
+    def __post_init__(self) -> None:
+        _sorted("spots", self.names)
+        _sorted("expiries", self.pairs)
+        _sorted("volatilities", self.keys)
+        places = {name: at for at, name in enumerate(self.names)}
+        object.__setattr__(self, "is_exact", _is_exact(self.names, self.pairs, self.keys))
+        object.__setattr__(self, "spot_at", tuple([places.get(name, -1) for name, _ in self.pairs]))
+
+
+@dataclass(frozen=True, slots=True)
 class Marks:
     """One moment's marks; each tuple strictly sorted by its key fields. `Marks.at` builds one from human numbers.
 
@@ -114,20 +138,30 @@ class Marks:
     spots: tuple[SpotMark, ...]
     expiries: tuple[ExpiryMark, ...]
     vols: tuple[VolMark, ...]
-    keys: tuple[SeriesKey, ...] = field(init=False, repr=False, compare=False)
-    """The series that the volatilities are of."""
-    is_exact: bool = field(init=False, repr=False, compare=False)
-    """Whether there are spots and expiry marks of exactly these series: marks as a book has them."""
+    rows: Rows = field(init=False, repr=False, compare=False)
+    levels: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """Every spot, then every ratio, every discount, every volatility: WAD, in the order of `rows`."""
     _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _bounded("marks time", self.time, 0, MAX_TIME)
         names = tuple([m.underlying for m in self.spots])
         pairs = tuple([(m.underlying, m.expiry) for m in self.expiries])
-        keys = tuple([m.key for m in self.vols])
-        _check_order(names, pairs, keys)
-        object.__setattr__(self, "keys", keys)
-        object.__setattr__(self, "is_exact", _is_exact(names, pairs, keys))
+        object.__setattr__(self, "rows", Rows(names, pairs, tuple([m.key for m in self.vols])))
+        columns = map(_SPOT, self.spots), map(_RATIO, self.expiries), map(_DISCOUNT, self.expiries)
+        object.__setattr__(
+            self, "levels", tuple([level for column in columns for level in column] + [*map(_VOL, self.vols)])
+        )
+
+    if not TYPE_CHECKING:  # or every misspelt attribute would be one of them
+
+        def __getattr__(self, name: str) -> object:
+            """Make what `decode_marks` left out, `spots`, `expiries` or `vols`: most marks are only computed with."""
+            if name not in _ROWS_OF:
+                raise AttributeError(f"marks have no {name}")
+            made = _ROWS_OF[name](self)
+            object.__setattr__(self, name, made)
+            return made
 
     @classmethod
     def at(
@@ -185,9 +219,14 @@ class Marks:
                 raise InvalidBook(f"the marks lack the {what} of {min(missing)}")
         return cut
 
+    @property
+    def keys(self) -> tuple[SeriesKey, ...]:
+        """The series that the volatilities are of."""
+        return self.rows.keys
+
     def cover_exactly(self, keys: tuple[SeriesKey, ...]) -> bool:
         """Whether these are the marks of a book of these series, which are in order, no more and no fewer."""
-        return self.is_exact and self.keys == keys
+        return self.rows.is_exact and self.rows.keys == keys
 
     @property
     def encoded(self) -> bytes:
@@ -202,49 +241,43 @@ class Marks:
 
     def spot(self, underlying: str) -> int:
         """Return the spot of `underlying`, WAD; InvalidBook if it is not marked."""
-        for mark in self.spots:
-            if mark.underlying == underlying:
-                return mark.spot
+        for name, level in zip(self.rows.names, self.levels, strict=False):
+            if name == underlying:
+                return level
         raise InvalidBook(f"the marks lack a spot for {underlying}")
 
 
 def _encode(marks: Marks) -> bytes:
-    counts = (len(marks.spots), len(marks.expiries), len(marks.vols))
-    _check_counts(*counts)
-    spot_at = {mark.underlying: i for i, mark in enumerate(marks.spots)}
-    expiry_at = {(mark.underlying, mark.expiry): i for i, mark in enumerate(marks.expiries)}
-    parts = [_HEADER.pack(marks.time, *counts)]
-    parts += [underlying_word(mark.underlying) for mark in marks.spots]
-    for mark in marks.expiries:
-        if mark.underlying not in spot_at:
-            raise InvalidBook(f"the marks lack the spot of {mark.underlying}")
-        parts.append(_EXPIRY.pack(spot_at[mark.underlying], mark.expiry))
+    rows, levels = marks.rows, marks.levels
+    spots, expiries, vols = len(rows.names), len(rows.pairs), len(rows.keys)
+    _check_counts(spots, expiries, vols)
+    expiry_at = {pair: i for i, pair in enumerate(rows.pairs)}
+    parts = [_HEADER.pack(marks.time, spots, expiries, vols)]
+    parts += [underlying_word(name) for name in rows.names]
+    for (underlying, expiry), at in zip(rows.pairs, rows.spot_at, strict=True):
+        if at < 0:
+            raise InvalidBook(f"the marks lack the spot of {underlying}")
+        parts.append(_EXPIRY.pack(at, expiry))
     series: list[int] = []
     try:
-        for underlying, expiry, strike, kind in marks.keys:
+        for underlying, expiry, strike, kind in rows.keys:
             series += (expiry_at[underlying, expiry], strike >> 64, strike & _LOW, kind)
     except KeyError as missing:
         raise InvalidBook(f"the marks lack the forward of {missing.args[0]}") from None
-    parts.append(_columns("BIQB", len(marks.vols)).pack(*series))
-    parts += [mark.spot.to_bytes(_SPOT_BYTES, "big") for mark in marks.spots]
-    numbers = [factor for mark in marks.expiries for factor in (mark.ratio, mark.discount)]
-    numbers += [mark.vol for mark in marks.vols]
+    parts.append(_columns("BIQB", vols).pack(*series))
+    parts += [level.to_bytes(_SPOT_BYTES, "big") for level in levels[:spots]]
+    discounts_at, vols_at = spots + expiries, spots + 2 * expiries
+    numbers = list(levels[spots:])
+    numbers[: 2 * expiries : 2], numbers[1 : 2 * expiries : 2] = (
+        levels[spots:discounts_at],
+        levels[discounts_at:vols_at],
+    )
     parts.append(_columns("Q", len(numbers)).pack(*numbers))
     return b"".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """What marks are of, as their encoding says it, checked."""
-
-    names: tuple[str, ...]
-    pairs: tuple[tuple[str, int], ...]
-    keys: tuple[SeriesKey, ...]
-    is_exact: bool
-
-
 @lru_cache(maxsize=256)
-def _read_rows(raw: bytes) -> _Rows:
+def _read_rows(raw: bytes) -> Rows:
     """Return what marks are of from the three counts and the rows behind them; InvalidBook if it cannot be."""
     spots, expiries, vols = raw[:3]
     _check_counts(spots, expiries, vols)
@@ -261,8 +294,7 @@ def _read_rows(raw: bytes) -> _Rows:
         _bounded("expiry", expiry, 1, MAX_TIME)
     for key in keys:
         check_series(*key)
-    _check_order(names, pairs, keys)
-    return _Rows(names, pairs, keys, _is_exact(names, pairs, keys))
+    return Rows(names, pairs, keys)
 
 
 def decode_marks(encoded: bytes) -> Marks:
@@ -282,72 +314,45 @@ def decode_marks(encoded: bytes) -> Marks:
     rows = _read_rows(encoded[8:numbers_at])
     factors_at = numbers_at + spots * _SPOT_BYTES
     numbers = _columns("Q", 2 * expiries + vols).unpack_from(encoded, factors_at)
-    factors, levels = numbers[: 2 * expiries], numbers[2 * expiries :]
+    factors, vol_levels = numbers[: 2 * expiries], numbers[2 * expiries :]
+    spot_levels = [
+        int.from_bytes(encoded[at : at + _SPOT_BYTES], "big") for at in range(numbers_at, factors_at, _SPOT_BYTES)
+    ]
+    for level in spot_levels:
+        _bounded("spot", level, 1, MAX_PRICE)
     if factors:
         _bounded("ratio or discount", min(factors), 1, MAX_RATIO)
         _bounded("ratio or discount", max(factors), 1, MAX_RATIO)
-    _bounded("vol", max(levels, default=0), 0, MAX_VOL)
-    marks = _new(Marks)
+    _bounded("vol", max(vol_levels, default=0), 0, MAX_VOL)
+    marks = object.__new__(Marks)
     _set_time(marks, time)
-    _set_spots(
-        marks,
-        tuple(
-            [
-                SpotMark(name, int.from_bytes(encoded[at : at + _SPOT_BYTES], "big"))
-                for name, at in zip(rows.names, range(numbers_at, factors_at, _SPOT_BYTES), strict=True)
-            ]
-        ),
-    )
-    _set_expiries(marks, _expiry_marks(rows.pairs, factors))
-    _set_vols(marks, _vol_marks(rows.keys, levels))
-    _set_keys(marks, rows.keys)
-    _set_is_exact(marks, rows.is_exact)
+    _set_rows(marks, rows)
+    _set_levels(marks, (*spot_levels, *factors[::2], *factors[1::2], *vol_levels))
     _set_encoded(marks, encoded)
     return marks
 
 
-def _expiry_marks(pairs: tuple[tuple[str, int], ...], factors: tuple[int, ...]) -> tuple[ExpiryMark, ...]:
-    """Return the expiry marks of these pairs; everything is known to be within bounds."""
-    made = []
-    for (underlying, expiry), ratio, discount in zip(pairs, factors[::2], factors[1::2], strict=True):
-        mark = _new(ExpiryMark)
-        _set_expiry_underlying(mark, underlying)
-        _set_expiry_expiry(mark, expiry)
-        _set_expiry_ratio(mark, ratio)
-        _set_expiry_discount(mark, discount)
-        made.append(mark)
-    return tuple(made)
+def _spot_marks(marks: Marks) -> tuple[SpotMark, ...]:
+    return tuple(map(SpotMark, marks.rows.names, marks.levels))
 
 
-def _vol_marks(keys: tuple[SeriesKey, ...], vols: tuple[int, ...]) -> tuple[VolMark, ...]:
-    """Return the volatilities of these series; everything is known to be within bounds."""
-    made = []
-    for (underlying, expiry, strike, kind), vol in zip(keys, vols, strict=True):
-        mark = _new(VolMark)
-        _set_vol_underlying(mark, underlying)
-        _set_vol_expiry(mark, expiry)
-        _set_vol_strike(mark, strike)
-        _set_vol_kind(mark, kind)
-        _set_vol_vol(mark, vol)
-        made.append(mark)
-    return tuple(made)
+def _expiry_marks(marks: Marks) -> tuple[ExpiryMark, ...]:
+    pairs, at = marks.rows.pairs, len(marks.rows.names)
+    ratios, discounts = marks.levels[at : at + len(pairs)], marks.levels[at + len(pairs) :]
+    return tuple([ExpiryMark(*pair, *factors) for pair, *factors in zip(pairs, ratios, discounts, strict=False)])
 
 
-def _setters(kind: type, *names: str) -> list[Callable[[Any, Any], None]]:
-    """Return what fills the slots of a frozen value from within this module."""
-    return [kind.__dict__[name].__set__ for name in names]
+def _vol_marks(marks: Marks) -> tuple[VolMark, ...]:
+    keys = marks.rows.keys
+    return tuple([VolMark(*key, level) for key, level in zip(keys, marks.levels[-len(keys) :], strict=False)])
 
 
-_new = object.__new__
-_set_time, _set_spots, _set_expiries, _set_vols, _set_keys, _set_is_exact, _set_encoded = _setters(
-    Marks, "time", "spots", "expiries", "vols", "keys", "is_exact", "_encoded"
+_ROWS_OF: dict[str, Callable[[Marks], object]] = {"spots": _spot_marks, "expiries": _expiry_marks, "vols": _vol_marks}
+_SPOT, _RATIO, _DISCOUNT, _VOL = map(attrgetter, ("spot", "ratio", "discount", "vol"))
+_set_time, _set_rows, _set_levels, _set_encoded = (
+    Marks.__dict__[name].__set__ for name in ("time", "rows", "levels", "_encoded")
 )
-_set_expiry_underlying, _set_expiry_expiry, _set_expiry_ratio, _set_expiry_discount = _setters(
-    ExpiryMark, "underlying", "expiry", "ratio", "discount"
-)
-_set_vol_underlying, _set_vol_expiry, _set_vol_strike, _set_vol_kind, _set_vol_vol = _setters(
-    VolMark, "underlying", "expiry", "strike", "kind", "vol"
-)
+"""What fills the slots of frozen marks from within this module."""
 _LOW = 2**64 - 1
 
 
@@ -359,12 +364,6 @@ def _columns(row: str, count: int) -> Struct:
 def _check_counts(spots: int, expiries: int, vols: int) -> None:
     if spots > MAX_UNDERLYINGS or expiries > MAX_EXPIRIES or vols > MAX_LEGS:
         raise InvalidBook(f"the marks are more than {MAX_UNDERLYINGS}, {MAX_EXPIRIES} and {MAX_LEGS}")
-
-
-def _check_order(names: Sequence[Any], pairs: Sequence[Any], keys: Sequence[Any]) -> None:
-    _sorted("spots", names)
-    _sorted("expiries", pairs)
-    _sorted("volatilities", keys)
 
 
 def _is_exact(names: tuple[str, ...], pairs: tuple[tuple[str, int], ...], keys: tuple[SeriesKey, ...]) -> bool:

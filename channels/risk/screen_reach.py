@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import inf
-from operator import attrgetter, gt, mul, sub
+from operator import gt, mul, sub
 
 import numpy as np
 
@@ -31,7 +31,6 @@ BANDS = 4.0
 """What a verdict may be off by besides, in bands of the judged state: one of its own, at most two of the other's."""
 NOTHING_TOLD = 40
 """The code, in base three, of four verdicts that nobody can tell: 1 each."""
-_SPOT, _RATIO, _DISCOUNT, _VOL = map(attrgetter, ("spot", "ratio", "discount", "vol"))
 _NO_ARRAYS: Array = np.empty(0)
 PLACES = (1, 9, 3, 27)
 """What a verdict adds to the code if it is true: initial margin of both parties, then maintenance margin."""
@@ -187,14 +186,7 @@ class Reach:
 
 def numbers(marks: Marks, since: int) -> list[int]:
     """Return what marks consist of: seconds since that time, spots, ratios, discounts, volatilities."""
-    expiries = marks.expiries
-    return [
-        marks.time - since,
-        *map(_SPOT, marks.spots),
-        *map(_RATIO, expiries),
-        *map(_DISCOUNT, expiries),
-        *map(_VOL, marks.vols),
-    ]
+    return [marks.time - since, *marks.levels]
 
 
 def steepest_bump(policy: MarginPolicy) -> float:

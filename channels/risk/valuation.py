@@ -74,10 +74,9 @@ class Moment(NamedTuple):
 
 def check_forwards(book: Book) -> None:
     """Raise OutOfBounds where `schedule` at the book's own marks would: for a forward outside [1, 2^92]."""
-    marks = book.marks
-    spot_of = {mark.underlying: mark.spot for mark in marks.spots}
-    for mark in marks.expiries:
-        forward_down(spot_of[mark.underlying], mark.ratio if mark.expiry > marks.time else WAD)
+    marks, rows, levels = book.marks, book.marks.rows, book.marks.levels
+    for (_, expiry), at, ratio in zip(rows.pairs, rows.spot_at, levels[len(rows.names) :], strict=False):
+        forward_down(levels[at], ratio if expiry > marks.time else WAD)
 
 
 def schedule(

@@ -195,8 +195,8 @@ def test_marks_that_do_not_hang_together_have_no_bytes() -> None:
     spare = replace(TWO, vols=TWO.vols[:1])
     assert everything(decode_marks(spare.encoded)) == everything(spare)
     assert plainly_read(spare.encoded) == spare
-    assert TWO.is_exact
-    assert not spare.is_exact
+    assert TWO.rows.is_exact
+    assert not spare.rows.is_exact
     for expiry in (0, 2**63):
         for read in (decode_marks, plainly_read):
             with pytest.raises(InvalidBook, match="expiry"):
