@@ -173,20 +173,18 @@ def _drop_superseded(channel: Channel) -> Channel:
 
     A half-signed withdrawal is remembered until a version above it is registered: until then it can still be paid.
     """
-    floor, registered = channel.agreed_version, channel.chain.version
+    floor, registered, me = channel.agreed_version, channel.chain.version, channel.me
     newest = max(channel.version, registered)
+    done = [agreed.state for agreed in (channel.agreed, channel.closing) if agreed is not None]
+    withdrawn = channel.agreed.state.withdrawals[me] if channel.agreed else -1
 
-    def keep(out: Outstanding) -> bool:
-        version, state = out.version, out.half.state
-        if any(a is not None and a.state == state for a in (channel.agreed, channel.closing)):
-            return False
-        withdraws = (
-            channel.agreed is None or state.withdrawals[channel.me] > channel.agreed.state.withdrawals[channel.me]
-        )
-        return version > floor or (withdraws and version > registered) or version == registered
+    def keep(state: State) -> bool:
+        withdraws = registered < state.version and withdrawn < state.withdrawals[me]
+        hangs = state.version > floor or withdraws or state.version == registered
+        return hangs and state not in done
 
-    kept = tuple(out for out in channel.outstanding if keep(out))
-    waiting = tuple(version for version in channel.in_flight if version > newest)
+    kept = tuple([out for out in channel.outstanding if keep(out.half.state)])
+    waiting = tuple([version for version in channel.in_flight if version > newest])
     return changed(channel, outstanding=kept, in_flight=waiting)
 
 

@@ -49,18 +49,19 @@ def standings_many(
 ) -> list[Standings]:
     """Return `standings` of each book and cash: the engine judges at once what is not remembered."""
     keys = [(id(book), cash, decimals, id(policy), id(engine)) for book, cash in asked]
+    unknown = [at for at, key in enumerate(keys) if key not in _remembered]
     known = {key: _remembered[key][0] for key in keys if key in _remembered}
-    unknown = {key: pair for key, pair in zip(keys, asked, strict=True) if key not in known}
     if unknown:
-        told = engine.standings_many(list(unknown.values()), decimals, policy)
-        for (key, (book, cash)), found in zip(unknown.items(), told, strict=True):
+        told = engine.standings_many([asked[at] for at in unknown], decimals, policy)
+        for at, found in zip(unknown, told, strict=True):
+            book, cash = asked[at]
             if found is None:
                 one, other = margins(book, cash, decimals, policy, engine)
                 found = Standing.of(one), Standing.of(other)
             if len(_remembered) >= STANDINGS_KEPT:
                 del _remembered[next(iter(_remembered))]
-            _remembered[key] = found, book, policy, engine
-            known[key] = found
+            _remembered[keys[at]] = found, book, policy, engine
+            known[keys[at]] = found
     return [known[key] for key in keys]
 
 
@@ -97,6 +98,8 @@ def crossings(before: Channel, after: Channel) -> tuple[n.BelowMaintenance | n.M
     verdicts = standings_many(asked, terms.decimals, policy, engine)
     found: list[n.BelowMaintenance | n.MarginRestored] = []
     for (version, book, cash), (was, is_) in zip(path, pairwise(verdicts), strict=True):
+        if was == is_:
+            continue
         for party in Party:
             if was[party].covers_maintenance is not is_[party].covers_maintenance:
                 kind = n.MarginRestored if is_[party].covers_maintenance else n.BelowMaintenance

@@ -185,9 +185,14 @@ def _check_version(channel: Channel, version: int, proposer: Party) -> None:
 
 def has_room(channel: Channel, window: int, operations: int) -> bool:
     """Return whether a proposal with so many operations may join what is in flight."""
-    waiting = set(channel.in_flight)
-    held = sum([len(out.operations) for out in channel.outstanding if out.half.state.version in waiting])
-    return len(waiting) < window and held + operations <= MAX_WINDOW_OPERATIONS
+    waiting = channel.in_flight
+    if len(waiting) >= window:
+        return False
+    newest = channel.outstanding[-len(waiting) :] if waiting else ()
+    if waiting and newest[0].version != waiting[0]:
+        # Not the newest ones, as they nearly always are: between them stands what the peer has refused.
+        newest = tuple([out for out in channel.outstanding if out.version in waiting])
+    return sum([len(out.operations) for out in newest]) + operations <= MAX_WINDOW_OPERATIONS
 
 
 def check_exclusive(channel: Channel) -> None:
