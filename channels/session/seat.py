@@ -98,18 +98,19 @@ class Seat:
 
     def _newest_signed(self) -> HalfSigned | None:
         """Return the newest of the peer's proposals that it signed: what we sign, for all before it too."""
-        channel = self.channel
-        for judged in reversed(channel.unanswered):
+        for judged in reversed(self.channel.unanswered):
             half = judged.half
             if isinstance(half, HalfSigned):
                 return half
             try:
-                check_party(channel.deployment, channel.terms, half.state, half.party, half.signature)
+                return self._check_claim(half)
             except BadSignature as forged:
                 self.forgery = self.forgery or forged
-            else:
-                return HalfSigned(half.state, half.book, half.party, half.signature)
         return None
+
+    def _check_claim(self, claimed: Claimed) -> HalfSigned:
+        check_party(self.channel.deployment, self.channel.terms, claimed.state, claimed.party, claimed.signature)
+        return HalfSigned(claimed.state, claimed.book, claimed.party, claimed.signature)
 
     def receive(self, message: m.ChannelMessage, now: int) -> list[Effect]:
         """Step on a message of the peer's; what it proposed before is answered first, by `answer`.
@@ -196,7 +197,7 @@ class Seat:
     def _claimed(self, message: m.Propose) -> Claimed | RuleViolation | None:
         """Return marks that the peer says it signed, or the rule that they break; None for any other proposal.
 
-        Its signature is looked at when it is answered, if it is the last one then: what a later state takes the place
+        Its signature is looked at when it is refused, or answered as the last one: what a later state takes the place
         of is signed by us never, and binds nobody. A deal is another matter: our owner acts on it.
         """
         marks = tuple([operation for operation in message.operations if isinstance(operation, Mark)])
@@ -220,7 +221,13 @@ class Seat:
     def _judge(self, event: e.ProposalSeen | e.ProposalBroken, now: int) -> Step:
         """Step on a peer's proposal; where the rules would let it pass, the owner has the last word."""
         result = step(self.channel, event)
-        if isinstance(event, e.ProposalSeen) and len(result.channel.unanswered) > len(self.channel.unanswered):
+        if not isinstance(event, e.ProposalSeen):
+            return result
+        is_right = len(result.channel.unanswered) > len(self.channel.unanswered)
+        if isinstance(event.half, Claimed):
+            if not is_right:
+                self._check_claim(event.half)  # no refusal either of what the peer did not sign
+        elif is_right:
             try:
                 for operation in event.operations:
                     if isinstance(operation, Trade | Close):
