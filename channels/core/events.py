@@ -1,4 +1,4 @@
-"""What can happen to a channel. Whatever comes from the peer was authenticated by the session before it got here."""
+"""What can happen to a channel. What comes from the peer was authenticated by the session before, but for claims."""
 
 from __future__ import annotations
 
