@@ -185,6 +185,8 @@ class LoggedFile:
         migrate(connection, int(connection.execute("PRAGMA user_version").fetchone()[0]))
         self.checkpoint()
         self._shrink()
+        # Several rows in one statement pass through a table of its own, and no record has to lie in a file of that.
+        connection.execute("PRAGMA temp_store = MEMORY")
         # In exclusive mode the log's index is in memory; a file of it is another program's leftover.
         Path(f"{self._place}-shm").unlink(missing_ok=True)
 

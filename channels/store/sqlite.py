@@ -25,7 +25,7 @@ from .archive import Archive
 from .codec import MAX_BLOCK, decode_record, decode_records, encode_record
 from .file import LoggedFile, create as create_file, inspected, mapped, put_back
 from .lock import StoreLock
-from .rows import JOURNAL, append, entry_of
+from .rows import JOURNAL, Appending, End, entry_of
 from .wal import log_of
 
 LOGGED = 2**20
@@ -57,6 +57,8 @@ class SqliteStore:
         self._barred = "it is open for reading only" if file is None else ""
         self._guard = threading.Lock()
         self._logged = 0
+        # Only what is committed is remembered: an append takes out what it begins from, and puts in where it ended.
+        self._ends: dict[ChannelId, End] = {}
         # Also where nobody closes the store: SQLite, left alone, would delete the log that the file still asks for.
         self._end = weakref.finalize(self, file.end if file else connection.close)
 
@@ -123,9 +125,15 @@ class SqliteStore:
             channel: [encode_record(channel, record) for record in records] for channel, records in batch.items()
         }
         size = sum(PER_CHANNEL + sum(PER_RECORD + len(e.body) for e in entries) for entries in encoded.values())
-        with self._writing(size) as connection:
-            for channel, entries in encoded.items():
-                append(connection, channel, entries, self._archive)
+        with self._guard:
+            with self._writing(size) as connection:
+                appending = Appending(connection, self._archive)
+                ends = {
+                    channel: appending.add(channel, entries, self._ends.pop(channel, None))
+                    for channel, entries in encoded.items()
+                }
+                appending.insert()
+            self._ends.update(ends)
 
     def checkpoint_log(self) -> None:
         """Move the log into the main file; the next append begins a new one. Nothing that was promised waits for it."""
@@ -165,7 +173,7 @@ class SqliteStore:
         checked_range("block", block, 0, MAX_BLOCK)
         if block <= self.cursor(deployment):
             return
-        with self._writing(PER_CHANNEL) as connection:
+        with self._guard, self._writing(PER_CHANNEL) as connection:
             moved = connection.execute(
                 "UPDATE cursor SET block = max(block, ?) WHERE chain_id = ? AND adjudicator = ?",
                 (block, *_key(deployment)),
@@ -190,20 +198,19 @@ class SqliteStore:
 
     @contextlib.contextmanager
     def _writing(self, size: int) -> Iterator[sqlite3.Connection]:
-        """One transaction of about `size` bytes of log."""
-        with self._guard:
-            self._opened()
-            if self._barred or self._file is None:
-                raise StoreFailed(self.path, self._barred)
-            try:
-                with mapped(self._path), self._file.transaction() as connection:
-                    yield connection
-            except StoreError as refused:
-                self._bar(refused)
-                raise
-            self._logged += size
-            if self._logged >= LOGGED:
-                self._moved()
+        """One transaction of about `size` bytes of log, for who holds the guard."""
+        self._opened()
+        if self._barred or self._file is None:
+            raise StoreFailed(self.path, self._barred)
+        try:
+            with mapped(self._path), self._file.transaction() as connection:
+                yield connection
+        except StoreError as refused:
+            self._bar(refused)
+            raise
+        self._logged += size
+        if self._logged >= LOGGED:
+            self._moved()
 
     def _moved(self) -> None:
         assert self._file is not None
