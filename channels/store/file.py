@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import StoreCorrupt, StoreFailed, StoreIncomplete, StoreLocked, StoreMissing, StoreTooNew
 from .keep import sync_directory
@@ -30,6 +31,8 @@ MAX_LOG = 2**21
 """Bytes that the log keeps after a larger transaction."""
 UNLOCKED = "win32-none" if os.name == "nt" else "unix-none"
 """SQLite's file system without locks and shared memory: readers of a log then leave no file beside it, and need not."""
+
+Written = TypeVar("Written")
 
 _HEAD = "(SELECT coalesce(max(position), 0) FROM journal)"
 _SAYS = f"SELECT open, begins <= {_HEAD} FROM log"
@@ -212,22 +215,22 @@ class LoggedFile:
                 raise
             self.connection.close()
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; durable when this returns."""
+    def commit(self, write: Callable[[sqlite3.Connection], Written]) -> Written:
+        """Let `write` change what it wants, all or nothing; durable when this returns."""
         connection = self.connection
         connection.execute("BEGIN IMMEDIATE")
         try:
             if self._is_fresh:
                 connection.execute(_BEGINS)
-            yield connection
+            written = write(connection)
             connection.execute("COMMIT")
-            self._is_fresh = False
         except BaseException:
             if connection.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
             raise
+        self._is_fresh = False
+        return written
 
     def checkpoint(self) -> None:
         """Move the log into the file and sync both; the next transaction begins a new log over the old one.
@@ -240,8 +243,7 @@ class LoggedFile:
         self._is_fresh = True
 
     def _write(self, statement: str) -> None:
-        with self.transaction() as connection:
-            connection.execute(statement)
+        self.commit(lambda connection: connection.execute(statement))
         self.checkpoint()
 
     def _shrink(self) -> None:

@@ -99,7 +99,9 @@ class Appending:
         if found is None:
             return End(0, FIRST_LINK, 0)
         highest = [self._connection.execute(query, (channel,)).fetchone() for query in (_FLOOR, _HIGHEST)]
-        return End(*found, max([int.from_bytes(row[0], "big") for row in highest if row and row[0]], default=0))
+        return End(
+            found[0], found[1], max([int.from_bytes(row[0], "big") for row in highest if row and row[0]], default=0)
+        )
 
     def _is_signed(self, channel: ChannelId, entry: Entry) -> bool:
         """Whether this signature is known; AlreadySigned where another one is, or where it would be below the floor."""

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..model import ChannelId, Deployment
 from ..model.identity import checked_range
 from .archive import Archive
 from .codec import MAX_BLOCK, decode_record, decode_records, encode_record
-from .file import LoggedFile, create as create_file, inspected, mapped, put_back
+from .file import LoggedFile, Written, create as create_file, inspected, mapped, put_back
 from .lock import StoreLock
 from .rows import JOURNAL, Appending, End, entry_of
 from .wal import log_of
@@ -33,6 +33,8 @@ LOGGED = 2**20
 PER_CHANNEL, PER_RECORD = 6 * 4_096, 2_048
 """Bytes of log, about, that one append takes for each of its channels (pages of indexes, pages begun) and beside each
 record's own (pages not filled): what the log grows by is not told by SQLite."""
+
+_MOVE_CURSOR = "UPDATE cursor SET block = max(block, ?) WHERE chain_id = ? AND adjudicator = ?"
 
 
 class SqliteStore:
@@ -125,15 +127,18 @@ class SqliteStore:
             channel: [encode_record(channel, record) for record in records] for channel, records in batch.items()
         }
         size = sum(PER_CHANNEL + sum(PER_RECORD + len(e.body) for e in entries) for entries in encoded.values())
+
+        def write(connection: sqlite3.Connection) -> dict[ChannelId, End]:
+            appending = Appending(connection, self._archive)
+            ends = {
+                channel: appending.add(channel, entries, self._ends.pop(channel, None))
+                for channel, entries in encoded.items()
+            }
+            appending.insert()
+            return ends
+
         with self._guard:
-            with self._writing(size) as connection:
-                appending = Appending(connection, self._archive)
-                ends = {
-                    channel: appending.add(channel, entries, self._ends.pop(channel, None))
-                    for channel, entries in encoded.items()
-                }
-                appending.insert()
-            self._ends.update(ends)
+            self._ends.update(self._written(size, write))
 
     def checkpoint_log(self) -> None:
         """Move the log into the main file; the next append begins a new one. Nothing that was promised waits for it."""
@@ -173,13 +178,14 @@ class SqliteStore:
         checked_range("block", block, 0, MAX_BLOCK)
         if block <= self.cursor(deployment):
             return
-        with self._guard, self._writing(PER_CHANNEL) as connection:
-            moved = connection.execute(
-                "UPDATE cursor SET block = max(block, ?) WHERE chain_id = ? AND adjudicator = ?",
-                (block, *_key(deployment)),
-            )
-            if not moved.rowcount:
-                connection.execute("INSERT INTO cursor VALUES (?, ?, ?)", (*_key(deployment), block))
+        key = _key(deployment)
+
+        def write(connection: sqlite3.Connection) -> None:
+            if not connection.execute(_MOVE_CURSOR, (block, *key)).rowcount:
+                connection.execute("INSERT INTO cursor VALUES (?, ?, ?)", (*key, block))
+
+        with self._guard:
+            self._written(PER_CHANNEL, write)
 
     def close(self) -> None:
         """Release the file and its lock; further calls raise StoreFailed.
@@ -196,21 +202,24 @@ class SqliteStore:
             finally:
                 self._lock.release()
 
-    @contextlib.contextmanager
-    def _writing(self, size: int) -> Iterator[sqlite3.Connection]:
-        """One transaction of about `size` bytes of log, for who holds the guard."""
+    def _written(self, size: int, write: Callable[[sqlite3.Connection], Written]) -> Written:
+        """Let `write` change about `size` bytes of log in one transaction, for who holds the guard."""
         self._opened()
         if self._barred or self._file is None:
             raise StoreFailed(self.path, self._barred)
         try:
-            with mapped(self._path), self._file.transaction() as connection:
-                yield connection
+            try:
+                written = self._file.commit(write)
+            except (sqlite3.Error, UnicodeError, OSError):
+                with mapped(self._path):
+                    raise
         except StoreError as refused:
             self._bar(refused)
             raise
         self._logged += size
         if self._logged >= LOGGED:
             self._moved()
+        return written
 
     def _moved(self) -> None:
         assert self._file is not None
