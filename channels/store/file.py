@@ -215,15 +215,16 @@ class LoggedFile:
                 raise
             self.connection.close()
 
-    def commit(self, write: Callable[[sqlite3.Connection], Written]) -> Written:
-        """Let `write` change what it wants, all or nothing; durable when this returns."""
+    def commit(self, write: Callable[[LoggedFile], Written]) -> Written:
+        """Let `write` execute one statement, or several after `together`: all or nothing, durable when this returns."""
         connection = self.connection
-        connection.execute("BEGIN IMMEDIATE")
         try:
             if self._is_fresh:
+                self.together()
                 connection.execute(_BEGINS)
-            written = write(connection)
-            connection.execute("COMMIT")
+            written = write(self)
+            if connection.in_transaction:
+                connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
@@ -231,6 +232,12 @@ class LoggedFile:
             raise
         self._is_fresh = False
         return written
+
+    def together(self) -> None:
+        """Make one transaction of the statements up to the end of `commit`. A single one is a transaction by itself,
+        and each call of SQLite hands the interpreter to whoever waits for it: for milliseconds, where much waits."""
+        if not self.connection.in_transaction:
+            self.connection.execute("BEGIN IMMEDIATE")
 
     def checkpoint(self) -> None:
         """Move the log into the file and sync both; the next transaction begins a new log over the old one.
@@ -243,7 +250,7 @@ class LoggedFile:
         self._is_fresh = True
 
     def _write(self, statement: str) -> None:
-        self.commit(lambda connection: connection.execute(statement))
+        self.commit(lambda file: file.connection.execute(statement))
         self.checkpoint()
 
     def _shrink(self) -> None:

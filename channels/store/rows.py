@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
@@ -62,8 +62,8 @@ class Appending:
     what the file holds, a version signed a second time above all, is refused by the schema (sqlite3.IntegrityError).
     """
 
-    def __init__(self, connection: sqlite3.Connection, archive: Archive | None) -> None:
-        self._connection, self._archive = connection, archive
+    def __init__(self, connection: sqlite3.Connection, together: Callable[[], None], archive: Archive | None) -> None:
+        self._connection, self._together, self._archive = connection, together, archive
         self._rows: list[tuple[object, ...]] = []
 
     def add(self, channel: ChannelId, entries: Sequence[Entry], end: End | None) -> End:
@@ -87,8 +87,10 @@ class Appending:
                 self._forget(channel)
         return End(seq, link, highest)
 
-    def insert(self) -> None:
-        """Insert what was added and is not inserted yet."""
+    def insert(self, *, is_last: bool) -> None:
+        """Insert what was added and is not inserted yet; `is_last`: nothing more is written in this transaction."""
+        if not is_last or len(self._rows) > TOGETHER:
+            self._together()
         for at in range(0, len(self._rows), TOGETHER):
             rows = self._rows[at : at + TOGETHER]
             self._connection.execute(_insert(len(rows)), [value for row in rows for value in row])
@@ -105,7 +107,8 @@ class Appending:
 
     def _is_signed(self, channel: ChannelId, entry: Entry) -> bool:
         """Whether this signature is known; AlreadySigned where another one is, or where it would be below the floor."""
-        self.insert()
+        if self._rows:
+            self.insert(is_last=False)
         known = self._connection.execute(_SIGNED, (channel, entry.version_key)).fetchone()
         digest = known[0] if known else None
         if known is None:
@@ -120,7 +123,7 @@ class Appending:
 
     def _forget(self, channel: ChannelId) -> None:
         """Drop what the last checkpoint but one replaces, the oldest first: a bounded part of it, archived before."""
-        self.insert()
+        self.insert(is_last=False)
         connection = self._connection
         kept_from = connection.execute(_KEPT_FROM, (channel,)).fetchone()
         if kept_from is not None:

@@ -128,13 +128,13 @@ class SqliteStore:
         }
         size = sum(PER_CHANNEL + sum(PER_RECORD + len(e.body) for e in entries) for entries in encoded.values())
 
-        def write(connection: sqlite3.Connection) -> dict[ChannelId, End]:
-            appending = Appending(connection, self._archive)
+        def write(file: LoggedFile) -> dict[ChannelId, End]:
+            appending = Appending(file.connection, file.together, self._archive)
             ends = {
                 channel: appending.add(channel, entries, self._ends.pop(channel, None))
                 for channel, entries in encoded.items()
             }
-            appending.insert()
+            appending.insert(is_last=True)
             return ends
 
         with self._guard:
@@ -180,9 +180,10 @@ class SqliteStore:
             return
         key = _key(deployment)
 
-        def write(connection: sqlite3.Connection) -> None:
-            if not connection.execute(_MOVE_CURSOR, (block, *key)).rowcount:
-                connection.execute("INSERT INTO cursor VALUES (?, ?, ?)", (*key, block))
+        def write(file: LoggedFile) -> None:
+            file.together()
+            if not file.connection.execute(_MOVE_CURSOR, (block, *key)).rowcount:
+                file.connection.execute("INSERT INTO cursor VALUES (?, ?, ?)", (*key, block))
 
         with self._guard:
             self._written(PER_CHANNEL, write)
@@ -202,7 +203,7 @@ class SqliteStore:
             finally:
                 self._lock.release()
 
-    def _written(self, size: int, write: Callable[[sqlite3.Connection], Written]) -> Written:
+    def _written(self, size: int, write: Callable[[LoggedFile], Written]) -> Written:
         """Let `write` change about `size` bytes of log in one transaction, for who holds the guard."""
         self._opened()
         if self._barred or self._file is None:
