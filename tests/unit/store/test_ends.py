@@ -70,6 +70,18 @@ def test_only_what_may_be_a_repetition_is_looked_up(store: SqliteStore) -> None:
     asked = statements(store, lambda: store.append(CHANNEL, [signed(2), TurnMoved(3), signed(7), signed(6)]))
     assert asked == ["SELECT", "BEGIN", "INSERT", "SELECT", "SELECT", "INSERT", "COMMIT"]
     assert store.records(CHANNEL) == [*HELD, TurnMoved(3), signed(7), signed(6)]
+    for version in (7, 6):
+        with pytest.raises(AlreadySigned):
+            store.append(CHANNEL, [signed(version, **OTHER_STATE)])
+
+
+def test_what_a_checkpoint_alone_knows_is_looked_up_too(path: Path, store: SqliteStore) -> None:
+    store.append(CHANNEL, [replace(FORGETFUL, signed=50)])
+    store.close()
+    with closing(SqliteStore.open(path)) as again:
+        with pytest.raises(AlreadySigned):
+            again.append(CHANNEL, [signed(50)])
+        assert statements(again, lambda: again.append(CHANNEL, [signed(51)]))[-1] == "COMMIT"
 
 
 def test_many_records_are_several_statements_and_one_transaction(store: SqliteStore) -> None:
