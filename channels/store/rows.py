@@ -1,4 +1,4 @@
-"""The journal's rows: what SQL appends, looks up and lets go, inside a transaction that the store has begun."""
+"""The journal's rows: what SQL appends, looks up and lets go, in the one transaction of an append."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ MAX_FORGOTTEN = 1_024
 shrinks while nobody waits long for an append."""
 
 TOGETHER = 32
-"""Rows that one statement inserts at most: the interpreter's lock is handed over once for each statement."""
+"""Rows that one statement inserts at most. Several in one cost less than several statements, each of which hands the
+interpreter over; but each number of rows is a statement that SQLite compiles (0.1 ms) and sqlite3 keeps."""
 
 _LAST = "SELECT seq, link FROM journal WHERE channel = ? ORDER BY seq DESC LIMIT 1"
 _SIGNED = f"SELECT digest FROM journal WHERE channel = ? AND version = ? AND kind = {SIGNED}"
@@ -93,7 +94,9 @@ class Appending:
             self._together()
         for at in range(0, len(self._rows), TOGETHER):
             rows = self._rows[at : at + TOGETHER]
-            self._connection.execute(_insert(len(rows)), [value for row in rows for value in row])
+            # For each `bytes` the sqlite3 module looks for an adapter, and for no `bytearray`: 1 µs for each row.
+            values = [bytearray(value) if type(value) is bytes else value for row in rows for value in row]
+            self._connection.execute(_insert(len(rows)), values)
         self._rows = []
 
     def _end_of(self, channel: ChannelId) -> End:
