@@ -22,7 +22,7 @@ from ..errors import AlreadySigned, StoreError, StoreFailed, StoreMissing
 from ..model import ChannelId, Deployment
 from ..model.identity import checked_range
 from .archive import Archive
-from .codec import MAX_BLOCK, decode_record, decode_records, encode_record
+from .codec import MAX_BLOCK, Entry, decode_record, decode_records, encode_record
 from .file import LoggedFile, Written, create as create_file, inspected, mapped, put_back
 from .lock import StoreLock
 from .rows import JOURNAL, Appending, End, entry_of
@@ -123,10 +123,11 @@ class SqliteStore:
 
     def append_all(self, batch: Mapping[ChannelId, Sequence[Record]]) -> None:
         """Append all or none, in one transaction; durable in the log when this returns. Errors as in the port."""
-        encoded = {
-            channel: [encode_record(channel, record) for record in records] for channel, records in batch.items()
-        }
-        size = sum(PER_CHANNEL + sum(PER_RECORD + len(e.body) for e in entries) for entries in encoded.values())
+        encoded: dict[ChannelId, list[Entry]] = {}
+        size = 0
+        for channel, records in batch.items():
+            entries = encoded[channel] = [encode_record(channel, record) for record in records]
+            size += PER_CHANNEL + sum([PER_RECORD + len(entry.body) for entry in entries])
 
         def write(file: LoggedFile) -> dict[ChannelId, End]:
             appending = Appending(file.connection, file.together, self._archive)
