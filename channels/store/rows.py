@@ -59,8 +59,8 @@ class End(NamedTuple):
 class Appending:
     """The appends of one transaction, of one channel after another. What was added is inserted with `insert`, at last.
 
-    What somebody remembers of where journals end saves looking it up, and nothing rests on it: a row that does not fit
-    what the file holds, a version signed a second time above all, is refused by the schema (sqlite3.IntegrityError).
+    What somebody remembers of where journals end saves looking it up, and no signature rests on it: a version signed a
+    second time, or a row that is not the next, is refused by the schema all the same (sqlite3.IntegrityError).
     """
 
     def __init__(self, connection: sqlite3.Connection, together: Callable[[], None], archive: Archive | None) -> None:
