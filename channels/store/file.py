@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import StoreCorrupt, StoreFailed, StoreIncomplete, StoreLocked, StoreMissing, StoreTooNew
 from .keep import sync_directory
@@ -30,6 +31,8 @@ MAX_LOG = 2**21
 """Bytes that the log keeps after a larger transaction."""
 UNLOCKED = "win32-none" if os.name == "nt" else "unix-none"
 """SQLite's file system without locks and shared memory: readers of a log then leave no file beside it, and need not."""
+
+Written = TypeVar("Written")
 
 _HEAD = "(SELECT coalesce(max(position), 0) FROM journal)"
 _SAYS = f"SELECT open, begins <= {_HEAD} FROM log"
@@ -185,6 +188,8 @@ class LoggedFile:
         migrate(connection, int(connection.execute("PRAGMA user_version").fetchone()[0]))
         self.checkpoint()
         self._shrink()
+        # Several rows in one statement pass through a table of its own, and no record has to lie in a file of that.
+        connection.execute("PRAGMA temp_store = MEMORY")
         # In exclusive mode the log's index is in memory; a file of it is another program's leftover.
         Path(f"{self._place}-shm").unlink(missing_ok=True)
 
@@ -210,22 +215,29 @@ class LoggedFile:
                 raise
             self.connection.close()
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; durable when this returns."""
+    def commit(self, write: Callable[[LoggedFile], Written]) -> Written:
+        """Let `write` execute one statement, or several after `together`: all or nothing, durable when this returns."""
         connection = self.connection
-        connection.execute("BEGIN IMMEDIATE")
         try:
             if self._is_fresh:
+                self.together()
                 connection.execute(_BEGINS)
-            yield connection
-            connection.execute("COMMIT")
-            self._is_fresh = False
+            written = write(self)
+            if connection.in_transaction:
+                connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
             raise
+        self._is_fresh = False
+        return written
+
+    def together(self) -> None:
+        """Make one transaction of the statements up to the end of `commit`. A single one is a transaction by itself,
+        and each call of SQLite hands the interpreter to whoever waits for it: for milliseconds, where much waits."""
+        if not self.connection.in_transaction:
+            self.connection.execute("BEGIN IMMEDIATE")
 
     def checkpoint(self) -> None:
         """Move the log into the file and sync both; the next transaction begins a new log over the old one.
@@ -238,8 +250,7 @@ class LoggedFile:
         self._is_fresh = True
 
     def _write(self, statement: str) -> None:
-        with self.transaction() as connection:
-            connection.execute(statement)
+        self.commit(lambda file: file.connection.execute(statement))
         self.checkpoint()
 
     def _shrink(self) -> None:

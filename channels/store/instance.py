@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -53,27 +54,25 @@ class Reached:
     turn: int = 0
     records: int = 0
 
-    def after(self, record: r.Record) -> Reached:
-        """Return how far it goes with one more record. A `Signed` that may be a repeated one is not counted."""
-        more = replace(self, records=self.records + 1)
-        match record:
-            case r.Signed(half, _):
-                version = half.state.version
-                counted = more if version > max(self.signed, self.version) else self
-                return replace(counted, signed=max(self.signed, version))
-            case r.StateAgreed(agreed, _):
-                return replace(more, version=max(self.version, agreed.version))
-            case r.TurnMoved(turn) | r.RecoveryGranted(_, _, turn) | r.SigningResumed(_, _, turn):
-                return replace(more, turn=max(self.turn, turn))
-            case r.Checkpoint():
-                agreed_version = record.agreed.version if record.agreed else 0
-                return Reached(
-                    max(self.signed, record.signed),
-                    max(self.version, agreed_version),
-                    max(self.turn, record.turn),
-                    more.records,
-                )
-        return more
+    def after(self, records: Iterable[r.Record]) -> Reached:
+        """Return how far it goes with more records. A `Signed` that may be a repeated one is not counted."""
+        signed, version, turn, counted = self.signed, self.version, self.turn, self.records
+        for record in records:
+            counted += 1
+            match record:
+                case r.Signed():
+                    found = record.half.state.version
+                    if found <= signed or found <= version:
+                        counted -= 1
+                    signed = max(signed, found)
+                case r.StateAgreed():
+                    version = max(version, record.agreed.version)
+                case r.TurnMoved() | r.RecoveryGranted() | r.SigningResumed():
+                    turn = max(turn, record.turn)
+                case r.Checkpoint():
+                    signed, turn = max(signed, record.signed), max(turn, record.turn)
+                    version = max(version, record.agreed.version if record.agreed else 0)
+        return Reached(signed, version, turn, counted)
 
     def is_behind(self, other: Reached) -> bool:
         """Whether `other` knows of more."""
@@ -186,10 +185,9 @@ class FileInstance:
             return
         try:
             for channel, records in batch.items():
-                reached = known = self._reached.get(channel)
-                for record in records:
-                    reached = (reached or Reached()).after(record)
-                if reached is not None and reached != known:
+                known = self._reached.get(channel)
+                reached = (known or Reached()).after(records)
+                if reached != (known or Reached()):
                     self._put(channel, reached)
         except OSError:
             self.close()
@@ -207,8 +205,11 @@ class FileInstance:
 
     def _write(self, place: int, row: bytes) -> None:
         assert self._descriptor is not None
-        os.lseek(self._descriptor, place * _SIZE, os.SEEK_SET)
-        os.write(self._descriptor, row)
+        if sys.platform == "win32":
+            os.lseek(self._descriptor, place * _SIZE, os.SEEK_SET)
+            os.write(self._descriptor, row)
+        else:
+            os.pwrite(self._descriptor, row, place * _SIZE)
 
 
 def _slot(channel: ChannelId, reached: Reached) -> bytes:
@@ -245,9 +246,7 @@ def _ends_early(slot: tuple[ChannelId, Reached], found: Mapping[ChannelId, Reach
 
 def reached_by(store: Store, channel: ChannelId) -> Reached:
     """Return how far a channel's journal goes. Raises what the store raises."""
-    reached = Reached()
-    for record in store.records(channel):
-        reached = reached.after(record)
+    reached = Reached().after(store.records(channel))
     return replace(reached, records=store.lengths().get(channel, 0))
 
 

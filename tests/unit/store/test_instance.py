@@ -150,6 +150,29 @@ def test_a_signature_that_may_be_a_repeated_one_is_not_counted(place: Path) -> N
         assert "older copy" in doubt(place, {CHANNEL: Reached(2, 2, 0, 5)})
 
 
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (update(8)[0], Reached(9, 8, 5, 3)),
+        (update(9)[0], Reached(9, 8, 5, 3)),
+        (update(10)[0], Reached(10, 8, 5, 4)),
+        (update(7)[1], Reached(9, 8, 5, 4)),
+        (update(10)[1], Reached(9, 10, 5, 4)),
+        (r.TurnMoved(4), Reached(9, 8, 5, 4)),
+        (r.RecoveryGranted(bytes(32), 50, 6), Reached(9, 8, 6, 4)),
+        (r.SigningResumed(bytes(32), 50, 6), Reached(9, 8, 6, 4)),
+        (r.TermsAccepted(), Reached(9, 8, 5, 4)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_journal_never_reaches_less_far_than_before(record: r.Record, expected: Reached) -> None:
+    assert Reached(9, 8, 5, 3).after([record]) == expected
+
+
+def test_a_signature_below_what_is_agreed_may_be_a_repeated_one() -> None:
+    assert Reached(1, 8, 5, 3).after(update(8)[:1]) == Reached(8, 8, 5, 3)
+
+
 def test_a_marker_that_does_not_count_records_is_understood(place: Path) -> None:
     """The format before: zeros where the number is now, and outside of the check."""
     marker = Path(f"{place}.instance")
