@@ -158,7 +158,7 @@ class Proposer:
         self._check_call(request.operations)
         if self._goes_at_once() and not self._channel.in_flight and request.is_fact:
             await trio.lowlevel.checkpoint_if_cancelled()
-            request.version = self._propose_now(self._fitted(request.operations))
+            request.version = self._propose_now(self._fitted(request.operations), at_once=True)
         else:
             self._enqueue(request)
         try:
@@ -333,9 +333,11 @@ class Proposer:
                 raise ProposalRejected(version, answer.code, answer.reason) from None
             await self._patiently(self._may_propose, self.node.config.turn_timeout)
 
-    def _propose_now(self, operations: tuple[Operation, ...]) -> int:
+    def _propose_now(self, operations: tuple[Operation, ...], *, at_once: bool = False) -> int:
+        """Propose these; return the version. `at_once`: nobody has anything to add to what is written for it."""
         self._check_call(operations)
-        self.node.submit(self.seat, self.seat.propose(operations, self.node.random(32), self.node.now()))
+        effects = self.seat.propose(operations, self.node.random(32), self.node.now())
+        self.node.submit(self.seat, effects, at_once=at_once)
         return self._channel.signed
 
     def _check_call(self, operations: tuple[Operation, ...]) -> None:
