@@ -212,9 +212,9 @@ class Node:
     def _settle(self, is_answer: bool) -> None:
         """Have carried out what a connection handed over; at once where the peer or a caller waits for just that.
 
-        With proposals of ours in flight there are callers who go on: what they sign shares the write.
+        With proposals of ours in flight, or callers who wait to make some, it is not: what they sign shares the write.
         """
-        self.driver.at_once(lambda channel: is_answer or not self.seats[channel].channel.in_flight)
+        self.driver.at_once(lambda channel: is_answer or not self.channels[channel].is_streaming)
 
     # Channels
 

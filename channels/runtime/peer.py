@@ -19,6 +19,7 @@ from .log import log
 from .tls_stream import TlsStream
 
 RECEIVE_SIZE = 65_536
+READ_SIZE = 8_192
 PATIENCE = 2
 """Turns of the scheduler that a read of what is there already takes at most."""
 MAX_UNSENT = 16_384
@@ -153,7 +154,7 @@ class Link:
     async def _read(self) -> None:
         deadline = trio.current_time() + HANDSHAKE_TIMEOUT
         while self._ended is None:
-            data = await (self._stream.receive_some(RECEIVE_SIZE) if self.peer else self._greeted(deadline))
+            data = await (self._stream.receive_some(READ_SIZE) if self.peer else self._greeted(deadline))
             if not data or self._scope.cancel_called:
                 # What still arrived while a newer connection took over was said before its Resume: it comes again.
                 return
@@ -171,7 +172,7 @@ class Link:
     async def _greeted(self, deadline: float) -> bytes | bytearray:
         """Receive from a peer that nobody knows yet, until its time is over."""
         with trio.CancelScope(deadline=deadline):
-            return await self._stream.receive_some(RECEIVE_SIZE)
+            return await self._stream.receive_some(READ_SIZE)
         return b""
 
     async def _answer(self) -> None:

@@ -151,6 +151,13 @@ class Proposer:
     """Facts posted and not answered yet; one whose owner has let go of it hears nothing."""
     _numbers: count[int] = field(default_factory=count)
     _is_serving: bool = False
+    _without_room: int = 0
+    """How many callers wait to post facts."""
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether anybody waits to propose something."""
+        return self._is_serving or self._without_room > 0
 
     async def propose(self, build: Callable[[], tuple[Operation, ...]]) -> n.Updated:
         """Return what was agreed with the operations that `build` makes in it. See `LiveChannel.propose`."""
@@ -185,7 +192,11 @@ class Proposer:
         if not self._channel.in_flight:
             await self.node.driver.breathe()
         if not self._goes_at_once() and not self._is_serving and self._may_propose():
-            await self._patiently(self._has_room, self.node.config.reply_timeout)
+            self._without_room += 1
+            try:
+                await self._patiently(self._has_room, self.node.config.reply_timeout)
+            finally:
+                self._without_room -= 1
         version = self._propose_now(build()) if self._goes_at_once() else await self._queued(build)
         posted = Posted(version, self.live, self.node.config.reply_timeout)
         if version in self._answers:

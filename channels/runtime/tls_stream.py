@@ -23,7 +23,7 @@ class TlsStream(trio.abc.Stream):
     """
 
     def __init__(self, transport: trio.abc.Stream, context: ssl.SSLContext, *, server_side: bool) -> None:
-        self._transport = transport
+        self.transport_stream = transport
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
         self._rest = b""
@@ -57,12 +57,12 @@ class TlsStream(trio.abc.Stream):
             self._tls.write(data)
         except ssl.SSLError:
             self._is_broken = True
-        if self._is_broken or self._sending.locked() or not isinstance(self._transport, trio.SocketStream):
+        if self._is_broken or self._sending.locked() or not isinstance(self.transport_stream, trio.SocketStream):
             return False
         out = self._rest + self._outgoing.read()
         try:
             # By a descriptor asked for now: after closing there is none, and none of somebody else's.
-            sent = os.write(self._transport.socket.fileno(), out)
+            sent = os.write(self.transport_stream.socket.fileno(), out)
         except OSError:
             sent = 0
         self._rest = out[sent:]
@@ -118,14 +118,14 @@ class TlsStream(trio.abc.Stream):
     async def wait_send_all_might_not_block(self) -> None:
         """Return when the transport may take something."""
         async with self._sending:
-            await self._transport.wait_send_all_might_not_block()
+            await self.transport_stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
         """Close the transport."""
-        await self._transport.aclose()
+        await self.transport_stream.aclose()
 
     async def _feed(self) -> None:
-        data = await self._transport.receive_some(RECEIVE_SIZE)
+        data = await self.transport_stream.receive_some(RECEIVE_SIZE)
         if data:
             self._incoming.write(data)
         else:
@@ -136,7 +136,7 @@ class TlsStream(trio.abc.Stream):
         async with self._sending:
             out, self._rest = self._rest + self._outgoing.read(), b""
             if out:
-                await self._transport.send_all(out)
+                await self.transport_stream.send_all(out)
 
     def _broken(self) -> trio.BrokenResourceError:
         self._is_broken = True
