@@ -83,11 +83,13 @@ class TlsStream(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return bytes that are there, of several records if need be, or wait for some; none at the end of the line."""
         await trio.lowlevel.checkpoint_if_cancelled()
+        if self._is_broken:
+            raise trio.BrokenResourceError
         has_waited = False
         while (data := self._read(max_bytes or RECEIVE_SIZE)) is None:
             await self._feed()
             has_waited = True
-        if self._outgoing.pending:
+        if data and self._outgoing.pending and not self._is_broken:
             # It changed its keys, say: answered before more is read, so that it cannot make us hoard answers.
             await self._flush()
         if not has_waited:
@@ -106,9 +108,10 @@ class TlsStream(trio.abc.Stream):
             except (ssl.SSLEOFError, ssl.SSLSyscallError):
                 piece = b""
             except ssl.SSLError as error:
-                if found:
-                    break  # met again by the next call
-                raise self._broken() from error
+                broken = self._broken()
+                if not found:
+                    raise broken from error
+                break  # what came before it is good; the next call raises
             if not piece:
                 return b"".join(found)
             found.append(piece)
