@@ -31,8 +31,9 @@ QUIET = 0.5
 """Seconds without anything to make durable after which the store moves its log into the main file."""
 QUICK = 0.005
 """Seconds that an append may take in the trio thread: as long as another thread may keep the interpreter from it."""
-SLOW_FOR = 1.0
-"""Seconds after a slow append during which the disk is not waited for in the trio thread."""
+PAUSE = 20
+"""How many times as long as a slow append took the disk is not waited for in the trio thread: slow ones stall it for
+less than a twentieth of the time, whatever the disk does."""
 FEW = 64
 """Records in a batch that says something about the disk. Larger ones are always written in a worker thread."""
 
@@ -51,8 +52,8 @@ Batch = dict[ChannelId, list[Record]]
 class DiskWatch:
     """Whether the disk is so quick that the trio thread may wait for it.
 
-    Nobody knows before the first append. A slow append bars the trio thread for `SLOW_FOR` seconds, and until the
-    last one in a worker thread was quick again: whatever a disk does, it stalls the thread once in that time.
+    Nobody knows before the first append. A slow one sends the next ones to a worker thread for `PAUSE` times as long,
+    and until one there was quick again.
     """
 
     clock: Callable[[], float]
@@ -66,7 +67,7 @@ class DiskWatch:
         end = self.clock()
         if end - start > QUICK:
             self.is_quick = False
-            self._barred_until = end + SLOW_FOR
+            self._barred_until = end + PAUSE * (end - start)
         elif not self.is_quick:
             self.is_quick = end >= self._barred_until
 

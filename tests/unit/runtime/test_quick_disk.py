@@ -16,7 +16,7 @@ from channels.core.records import Record, TurnMoved
 from channels.errors import StoreFailed
 from channels.model import ChannelId, keccak
 from channels.runtime import driver as driving
-from channels.runtime.driver import FEW, QUICK, QUIET, SLOW_FOR, Driver
+from channels.runtime.driver import FEW, PAUSE, QUICK, QUIET, Driver
 from channels.store import MemoryStore
 from channels.wire.messages import WantTurn
 from tests.roles import CHANNEL
@@ -97,7 +97,7 @@ async def test_a_quick_disk_is_written_in_the_loop_once_it_is_known_to_be_quick(
 async def test_a_disk_that_starts_slowly_never_stalls_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     async with desk(monkeypatch) as one:
         one.disk.takes = 2 * QUICK
-        assert {await one.append() for _ in range(int(3 * SLOW_FOR / one.disk.takes))} == {THERE}
+        assert {await one.append() for _ in range(3 * PAUSE)} == {THERE}
 
 
 async def test_a_slow_append_sends_the_next_ones_to_a_thread_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,25 +105,37 @@ async def test_a_slow_append_sends_the_next_ones_to_a_thread_for_a_while(monkeyp
         await one.append()
         one.disk.takes = 2 * QUICK
         assert await one.append() == HERE, "nobody can know before"
-        one.disk.takes = SLOW_FOR / 10.5
-        assert [await one.append() for _ in range(20)] == [THERE] * 20, "it is still slow when the time is over"
-        one.disk.takes = SLOW_FOR / 1_000
-        places = [await one.append() for _ in range(1_100)]
+        assert [await one.append() for _ in range(2 * PAUSE)] == [THERE] * 2 * PAUSE, "it is slow still"
+        one.disk.takes = QUICK / 10
+        places = [await one.append() for _ in range(20 * PAUSE + 10)]
         stayed = places.index(HERE)
-        assert 999 <= stayed <= 1_001, "quick again for the whole time"
+        assert abs(stayed - 20 * PAUSE) <= 1, "quick again, for so long"
         assert set(places[stayed:]) == {HERE}
 
 
+async def test_a_slow_append_is_made_up_for_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with desk(monkeypatch) as one:
+        await one.append()
+        for stall in (2 * QUICK, 200 * QUICK):
+            one.disk.takes = stall
+            assert await one.append() == HERE
+            one.disk.takes, began = QUICK / 2, one.disk.now
+            while await one.append() == THERE:
+                pass
+            assert PAUSE * stall < one.disk.now - began < PAUSE * stall + 3 * QUICK
+
+
 @pytest.mark.parametrize(("every", "least"), [(3, 0), (250, 10)])
-async def test_a_disk_that_is_slow_now_and_then_stalls_the_loop_once_in_that_time(
+async def test_a_disk_that_is_slow_now_and_then_stalls_the_loop_for_a_small_share_of_the_time(
     monkeypatch: pytest.MonkeyPatch, every: int, least: int
 ) -> None:
     async with desk(monkeypatch) as one:
-        stalls = 0
+        stalled = 0.0
         for at in range(3_000):
             one.disk.takes = 2 * QUICK if at % every == 0 else QUICK * 0.9
-            stalls += await one.append() == HERE and at % every == 0
-        assert least <= stalls <= one.disk.now / SLOW_FOR
+            if await one.append() == HERE and at % every == 0:
+                stalled += one.disk.takes
+        assert least * QUICK <= stalled <= one.disk.now / PAUSE
 
 
 async def test_a_large_batch_goes_to_a_thread_and_says_nothing_about_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
