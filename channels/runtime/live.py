@@ -149,6 +149,11 @@ class LiveChannel:
         """Return in one sentence what the channel waits for."""
         return views.waiting_for(self.state)
 
+    @property
+    def is_streaming(self) -> bool:
+        """Whether callers are about to sign more: proposals are in flight, or wait for their turn or for room."""
+        return bool(self.state.in_flight) or self._proposer.is_waited_for
+
     # What happens
 
     def __aiter__(self) -> AsyncIterator[Notice]:

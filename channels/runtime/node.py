@@ -18,7 +18,7 @@ from ..core import events as e
 from ..core.commands import Effect, Persist
 from ..core.fold import evolve
 from ..core.machine import open_channel, replay
-from ..core.notices import CopySuspected, Notice
+from ..core.notices import ChannelOpened, CopySuspected, Notice
 from ..core.phases import Phase
 from ..core.records import LossSuspected
 from ..errors import InvalidValue, KeyUnusable, MarkRefused, PeerUnresponsive, StoreCorrupt, TermsRefused
@@ -68,13 +68,15 @@ class Node:
         self.seats: dict[ChannelId, Seat] = {}
         self.channels: dict[ChannelId, LiveChannel] = {}
         self.instance = instance_of(store.path)
-        self.driver = Driver(store, self._send, self._notify, self.instance.note)
+        self.driver = Driver(store, self._send, self._notify, self.instance.note, self._said)
         self.engines, self.sources = CheckedEngines(chain, config), CheckedSources(chain, config)
         self.margins = MarginKeeper(self)
         self.watcher = Watcher(self, cursor)
         self.backups = Backups(self, keep_beside(store.path))
         self._nursery = nursery
         self._links: dict[Address, Link] = {}
+        self._spoken: list[Link] = []
+        """Where the driver is saying something."""
         self._strangers: list[trio.CancelScope] = []
         self._line: Line = TlsLine() if config.tls else PlainLine()
         self._refusals: dict[ChannelId, OpeningRefused] = {}
@@ -153,7 +155,7 @@ class Node:
             certificate=certificate,
             window=self.config.window,
         )
-        link = Link(stream, session, self.now, self._on_output, stranger, self.driver.pace)
+        link = Link(stream, session, self.now, self._on_output, stranger, self.driver.pace, self._settle)
         try:
             error = await link.run()
         except Exception:
@@ -202,10 +204,17 @@ class Node:
             case Routed(channel, effect):
                 self._adopt(channel)
                 self._known(link.stranger)
-                self.driver.submit(channel, (effect,))
+                self.driver.submit(channel, (effect,), wake=False)
                 if isinstance(effect, Persist):
                     # The channel has changed, and who waits for room may go on: what it signs shares this write.
                     self.channels[channel].touch()
+
+    def _settle(self, is_answer: bool) -> None:
+        """Have carried out what a connection handed over; at once where the peer or a caller waits for just that.
+
+        With proposals of ours in flight, or callers who wait to make some, it is not: what they sign shares the write.
+        """
+        self.driver.at_once(lambda channel: is_answer or not self.channels[channel].is_streaming)
 
     # Channels
 
@@ -341,19 +350,30 @@ class Node:
         self.submit(seat, seat.answer())
         self.submit(seat, seat.act(event))
 
-    def submit(self, seat: Seat, effects: list[Effect]) -> None:
-        """Queue effects of a seat."""
-        self.driver.submit(seat.channel.id, effects)
+    def submit(self, seat: Seat, effects: list[Effect], *, at_once: bool = False) -> None:
+        """Queue effects of a seat. `at_once`: whoever calls waits for just them."""
+        self.driver.submit(seat.channel.id, effects, wake=not at_once)
+        if at_once:
+            self.driver.at_once()
 
     def _send(self, channel: ChannelId, message: Message) -> None:
         seat = self.seats.get(channel)
         link = None if seat is None else self.link_to(seat.channel.terms.signers[seat.channel.me.other])
         if link is not None:
-            link.send(message)
+            link.send(message, wake=False)
+            if link not in self._spoken:
+                self._spoken.append(link)
+
+    def _said(self) -> None:
+        """Write what was said together: what is read together is answered together."""
+        while self._spoken:
+            self._spoken.pop().push()
 
     def _notify(self, channel: ChannelId, notice: Notice) -> None:
         self.channels[channel].deliver(notice)
-        self._wake()
+        if isinstance(notice, ChannelOpened):
+            # Of all notices, what `open` waits for.
+            self._wake()
 
     def _touch(self) -> None:
         """Wake whoever waits for anything: connections and new channels may concern them all."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -16,8 +16,10 @@ from ..session import Hangup, Kept, OpeningRefused, Output, PeerKnown, Reply, Ro
 from ..wire.messages import Message
 from .clock import Clock
 from .log import log
+from .tls_stream import TlsStream
 
 RECEIVE_SIZE = 65_536
+READ_SIZE = 8_192
 PATIENCE = 2
 """Turns of the scheduler that a read of what is there already takes at most."""
 MAX_UNSENT = 16_384
@@ -52,8 +54,9 @@ class Link:
     """A connection and its session. `run` returns when the connection has ended, with the error that ended it, if any.
 
     `on_output` is called for every routed effect and for the peer's identity, in order; it must not block. `stranger`
-    is what cuts the connection off while nobody knows whose it is. `pace` is waited for before more is read, and told
-    whether what was read led to something to say.
+    is what cuts the connection off while nobody knows whose it is. `settle` is called when all outputs that belong
+    together were handed over, and `pace` is waited for before more is read; both are told whether what was read led to
+    something to say.
     """
 
     def __init__(
@@ -64,11 +67,17 @@ class Link:
         on_output: Callable[[Link, Routed | PeerKnown | OpeningRefused | Kept], None],
         stranger: trio.CancelScope | None = None,
         pace: Callable[[bool], Awaitable[None]] = _at_once,
+        settle: Callable[[bool], None] = lambda is_answer: None,
     ) -> None:
         self.session, self.stranger = session, stranger
-        self._stream, self._clock, self._on_output, self._pace = stream, clock, on_output, pace
-        self._outgoing, self._unsent = trio.open_memory_channel[bytes](MAX_UNSENT)
+        self._stream, self._clock, self._on_output, self._pace, self._settle = stream, clock, on_output, pace, settle
+        self._line = stream if isinstance(stream, TlsStream) else None
+        self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
+        self._held = 0
+        """Bytes of these that the stream has, and has not sent yet."""
+        self._more = trio.Event()
+        self._is_leaving = False
         self._scope = trio.CancelScope()
         self._begun = False
         self._written = trio.Event()
@@ -84,28 +93,36 @@ class Link:
         """From now on messages about channels are sent."""
         self._begun = True
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, *, wake: bool = True) -> None:
         """Queue a message; a peer that does not read is cut off, and Resume makes good for what it missed.
 
         Before `begin` a message is dropped: it was decided on for an earlier connection, and here Resume goes first.
+        Without `wake` the caller calls `push` in the same breath.
         """
         if self._begun:
             self._queue(Session.to_bytes(message))
+            if wake:
+                self._more.set()
+
+    def push(self) -> None:
+        """Write what waits in the caller's breath, as far as the line takes it at once; the writer does the rest."""
+        while self._line is not None and self._unsent and not self._held and not self._scope.cancel_called:
+            data = self._taken()
+            if self._line.send_now(data):
+                self._sent()
+        if self._unsent or self._held:
+            self._more.set()
 
     def _queue(self, data: bytes) -> None:
-        if self._scope.cancel_called:
+        # After the farewell, the last thing said here, nothing may follow or cut it off.
+        if self._scope.cancel_called or self._is_leaving:
             return
-        try:
-            if self._unsent_bytes + len(data) > MAX_UNSENT_BYTES:
-                raise trio.WouldBlock
-            self._outgoing.send_nowait(data)
-            self._unsent_bytes += len(data)
-        except trio.WouldBlock:
+        if len(self._unsent) >= MAX_UNSENT or self._unsent_bytes + len(data) > MAX_UNSENT_BYTES:
             log.warning("%s does not read: %d bytes wait for it", self.peer, self._unsent_bytes)
             self.hang_up()
-        except trio.ClosedResourceError:
-            # The farewell is on its way, the last thing said here: nothing may cut it off.
             return
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
 
     def hang_up(self) -> None:
         """End the connection now."""
@@ -113,19 +130,23 @@ class Link:
 
     async def run(self) -> Ending | None:
         """Talk until either side ends it."""
-        with self._scope:
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write)
-                    nursery.start_soon(self._answer)
-                    self._queue(self.session.start())
-                    await self._read()
-                    nursery.cancel_scope.cancel()
-            except* (trio.BrokenResourceError, trio.ClosedResourceError):
-                log.info("connection to %s broke", self.peer)
-        # What was judged is answered, in the journal at least: no later step then finds it half done.
-        for output in self.session.receive_data(b"", self._clock()):
-            self._handle(output)
+        try:
+            with self._scope:
+                try:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._write)
+                        nursery.start_soon(self._answer)
+                        self._reply(self.session.start())
+                        await self._read()
+                        nursery.cancel_scope.cancel()
+                except* (trio.BrokenResourceError, trio.ClosedResourceError):
+                    log.info("connection to %s broke", self.peer)
+            # What was judged is answered, in the journal at least: no later step then finds it half done.
+            for output in self.session.receive_data(b"", self._clock()):
+                self._handle(output)
+        finally:
+            # Also where a bug ended it between handing over and settling.
+            self._settle(False)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
             await trio.aclose_forcefully(self._stream)
         return self._ended
@@ -133,19 +154,26 @@ class Link:
     async def _read(self) -> None:
         deadline = trio.current_time() + HANDSHAKE_TIMEOUT
         while self._ended is None:
-            with trio.CancelScope(deadline=math.inf if self.peer else deadline) as scope:
-                data = await self._stream.receive_some(RECEIVE_SIZE)
-            if scope.cancelled_caught or not data or self._scope.cancel_called:
+            data = await (self._stream.receive_some(READ_SIZE) if self.peer else self._greeted(deadline))
+            if not data or self._scope.cancel_called:
                 # What still arrived while a newer connection took over was said before its Resume: it comes again.
                 return
             self._reads += 1
             outputs = self.session.receive_data(bytes(data), self._clock(), more=True)
+            is_answer = any(isinstance(o, Routed) and isinstance(o.effect, Send) for o in outputs)
             await self._carry_out(outputs)
             if self.session.unanswered > 1:
                 self._asked.set()
             elif self.session.unanswered:
                 await self._carry_out(self.session.receive_data(b"", self._clock()))
-            await self._pace(any(isinstance(o, Routed) and isinstance(o.effect, Send) for o in outputs))
+            self._settle(is_answer)
+            await self._pace(is_answer)
+
+    async def _greeted(self, deadline: float) -> bytes | bytearray:
+        """Receive from a peer that nobody knows yet, until its time is over."""
+        with trio.CancelScope(deadline=deadline):
+            return await self._stream.receive_some(READ_SIZE)
+        return b""
 
     async def _answer(self) -> None:
         """Answer several proposals once nothing more can be read at once: what is read together gets one signature.
@@ -162,6 +190,7 @@ class Link:
                     await trio.lowlevel.checkpoint()
             self._asked = trio.Event()
             await self._carry_out(self.session.receive_data(b"", self._clock()))
+            self._settle(True)
 
     async def _carry_out(self, outputs: list[Output]) -> None:
         for output in outputs:
@@ -172,7 +201,7 @@ class Link:
 
     def _handle(self, output: Output) -> None:
         if isinstance(output, Reply):
-            self._queue(output.data)
+            self._reply(output.data)
         elif isinstance(output, Hangup):
             self._ended = output.error
             bug = output.error if isinstance(output.error, InvariantBroken) else None
@@ -180,36 +209,54 @@ class Link:
         else:
             self._on_output(self, output)
 
+    def _reply(self, data: bytes) -> None:
+        self._queue(data)
+        self._more.set()
+
     async def _say_goodbye(self, farewell: bytes) -> None:
         """Let the writer finish what is queued, the farewell last; a peer that does not read misses it."""
-        with contextlib.suppress(trio.WouldBlock, trio.ClosedResourceError):
-            if farewell:
-                self._outgoing.send_nowait(farewell)
-        self._outgoing.close()
+        if farewell and len(self._unsent) < MAX_UNSENT:
+            self._unsent.append(farewell)
+            self._unsent_bytes += len(farewell)
+        self._is_leaving = True
+        self._more.set()
         with trio.move_on_after(1):
             await self._written.wait()
 
-    def _with_what_waits(self, data: bytes) -> bytes:
-        """Join frames that wait already, as far as the peer reads them together.
+    def _taken(self) -> bytes:
+        """Take frames that wait, as far as the peer reads them together.
 
         What it reads together it judges together and answers with one signature; each call costs system calls, too.
         """
-        frames, size = [data], len(data)
-        with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
-            while size < RECEIVE_SIZE:
-                frames.append(self._unsent.receive_nowait())
-                size += len(frames[-1])
+        frames, size = [self._unsent.popleft()], 0
+        size = len(frames[0])
+        while self._unsent and size < RECEIVE_SIZE:
+            frames.append(self._unsent.popleft())
+            size += len(frames[-1])
+        self._held = size
         return b"".join(frames)
+
+    def _sent(self) -> None:
+        self._unsent_bytes -= self._held
+        self._held = 0
 
     async def _write(self) -> None:
         try:
-            async for data in self._unsent:
-                data = self._with_what_waits(data)
-                with trio.move_on_after(STALLED) as reading:
-                    await self._stream.send_all(data)
-                if reading.cancelled_caught:
-                    log.warning("%s has not read a message for %.0f s", self.peer, STALLED)
-                    return self.hang_up()
-                self._unsent_bytes -= len(data)
+            with trio.CancelScope() as reading:
+                while True:
+                    if self._held or self._unsent:
+                        # What the stream holds already goes by itself, so that STALLED is for as much as ever.
+                        data = b"" if self._held else self._taken()
+                        reading.deadline = trio.current_time() + STALLED
+                        await self._stream.send_all(data)
+                        reading.deadline = math.inf
+                        self._sent()
+                    elif self._is_leaving:
+                        return
+                    else:
+                        self._more = trio.Event()
+                        await self._more.wait()
+            log.warning("%s has not read a message for %.0f s", self.peer, STALLED)
+            self.hang_up()
         finally:
             self._written.set()

@@ -151,6 +151,13 @@ class Proposer:
     """Facts posted and not answered yet; one whose owner has let go of it hears nothing."""
     _numbers: count[int] = field(default_factory=count)
     _is_serving: bool = False
+    _without_room: int = 0
+    """How many callers wait to post facts."""
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether anybody waits to propose something."""
+        return self._is_serving or self._without_room > 0
 
     async def propose(self, build: Callable[[], tuple[Operation, ...]]) -> n.Updated:
         """Return what was agreed with the operations that `build` makes in it. See `LiveChannel.propose`."""
@@ -158,7 +165,7 @@ class Proposer:
         self._check_call(request.operations)
         if self._goes_at_once() and not self._channel.in_flight and request.is_fact:
             await trio.lowlevel.checkpoint_if_cancelled()
-            request.version = self._propose_now(self._fitted(request.operations))
+            request.version = self._propose_now(self._fitted(request.operations), at_once=True)
         else:
             self._enqueue(request)
         try:
@@ -185,7 +192,11 @@ class Proposer:
         if not self._channel.in_flight:
             await self.node.driver.breathe()
         if not self._goes_at_once() and not self._is_serving and self._may_propose():
-            await self._patiently(self._has_room, self.node.config.reply_timeout)
+            self._without_room += 1
+            try:
+                await self._patiently(self._has_room, self.node.config.reply_timeout)
+            finally:
+                self._without_room -= 1
         version = self._propose_now(build()) if self._goes_at_once() else await self._queued(build)
         posted = Posted(version, self.live, self.node.config.reply_timeout)
         if version in self._answers:
@@ -333,9 +344,11 @@ class Proposer:
                 raise ProposalRejected(version, answer.code, answer.reason) from None
             await self._patiently(self._may_propose, self.node.config.turn_timeout)
 
-    def _propose_now(self, operations: tuple[Operation, ...]) -> int:
+    def _propose_now(self, operations: tuple[Operation, ...], *, at_once: bool = False) -> int:
+        """Propose these; return the version. `at_once`: nobody has anything to add to what is written for it."""
         self._check_call(operations)
-        self.node.submit(self.seat, self.seat.propose(operations, self.node.random(32), self.node.now()))
+        effects = self.seat.propose(operations, self.node.random(32), self.node.now())
+        self.node.submit(self.seat, effects, at_once=at_once)
         return self._channel.signed
 
     def _check_call(self, operations: tuple[Operation, ...]) -> None:

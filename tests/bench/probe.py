@@ -10,6 +10,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ from channels.model import ChannelId
 from channels.store import Store, sqlite
 
 Span = tuple[float, float]
+
+_HOP: ContextVar[list[Span] | None] = ContextVar(
+    "the appends of the thread that the running task asked for", default=None
+)
 
 
 @dataclass
@@ -47,12 +52,18 @@ class Probe:
             append_all(batch)
             self.appends.append((start, time.perf_counter()))
             self.records += sum(map(len, batch.values()))
+            if (made := _HOP.get()) is not None:
+                made.append(self.appends[-1])
 
         async def hopping(function: Callable[..., Any], *values: Any, **options: Any) -> Any:
-            start = time.perf_counter()
-            result = await hop(function, *values, **options)
-            if function is appending:
-                begun, ended = self.appends[-1]
+            start, made = time.perf_counter(), list[Span]()
+            # A worker thread has the context of who asked for it; an append in the node's own thread has another.
+            before = _HOP.set(made)
+            try:
+                result = await hop(function, *values, **options)
+            finally:
+                _HOP.reset(before)
+            for begun, ended in made:
                 self.hops += [(start, begun), (ended, time.perf_counter())]
             return result
 

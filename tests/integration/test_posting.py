@@ -13,6 +13,7 @@ from channels.core.events import BlockConfirmed
 from channels.core.records import Record, Signed, StateAgreed
 from channels.errors import BaseRefused, MarkRefused, ProposalRejected
 from channels.model import ChannelId, Leg, Mark, Marks
+from channels.runtime import driver as driving
 from channels.runtime.live import LiveChannel
 from channels.runtime.peer import Link
 from channels.runtime.proposer import Posted
@@ -60,6 +61,12 @@ class Gate(MemoryStore):
             self.waiting.set()
             assert self.open.wait(10)
         super().append_all(batch)
+
+
+@pytest.fixture
+def slow_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No disk counts as quick: each append is made in a worker thread, as the gate must."""
+    monkeypatch.setattr(driving, "QUICK", -1.0)
 
 
 async def test_each_posted_mark_has_a_version_of_its_own() -> None:
@@ -159,7 +166,7 @@ async def test_who_has_not_the_turn_gets_it_first() -> None:
         assert pair.agree()
 
 
-async def test_a_mark_is_posted_for_the_book_that_it_will_meet() -> None:
+async def test_a_mark_is_posted_for_the_book_that_it_will_meet(slow_disks: None) -> None:
     gate = Gate()
     async with opened_pair(stores=(MemoryStore(), gate)) as pair:
         channel = await holding(pair)
@@ -182,7 +189,7 @@ async def test_an_answer_that_nobody_waits_for_is_not_kept() -> None:
         assert not channel._proposer._posted
 
 
-async def test_the_next_mark_is_signed_while_the_last_answer_is_written() -> None:
+async def test_the_next_mark_is_signed_while_the_last_answer_is_written(slow_disks: None) -> None:
     """So both wait for one write. Nothing leaves before it."""
     gate = Gate()
     async with opened_pair(stores=(gate, MemoryStore()), alice_config={"window": 1}) as pair:

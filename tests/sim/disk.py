@@ -34,6 +34,8 @@ class Disk:
         self.kept: MemoryStore = MemoryStore()
         self.on_durable = keep
         """Told of each record that is durable from now on."""
+        self.spent = 0.0
+        """Virtual seconds that appends took so far, for who measures them in whichever thread they are made."""
         self.forgets: Forgets = lambda entries: entries
         """What a restart reads of what was durable: all of it, unless a bug was planted."""
 
@@ -45,6 +47,7 @@ class Disk:
     def write(self, store: MemoryStore, batch: Mapping[ChannelId, Sequence[Record]]) -> None:
         if self.boundary("before persist"):
             raise PowerCut
+        self.spent += self.faults.rng.random() * self.faults.slow_disk
         records = [(channel, record) for channel, entries in batch.items() for record in entries]
         torn = self.boundary("torn persist")
         for channel, record in records[: self.faults.rng.randrange(len(records))] if torn else records:

@@ -290,7 +290,9 @@ class World:
     def _answered(self, channel: ChannelId) -> bool:
         """Whether nothing waits for an answer, no fact for an agreement, and both sides name the same holder."""
         sides = [live.state for machine in self.wanted[channel][1] if (live := self.live(machine, channel))]
-        asked = any(side.phase in (Phase.PROPOSED, Phase.OPENING) or side.in_flight for side in sides)
+        # Nobody says anything about a channel that was paid out before the answer.
+        alive = [side for side in sides if side.phase is not Phase.CLOSED]
+        asked = any(side.phase is Phase.OPENING or side.in_flight for side in alive)
         due = any(views.housekeeping(side) for side in sides)
         return not asked and not due and sides[0].turn == sides[1].turn
 
