@@ -167,7 +167,8 @@ class Driver:
         try:
             while True:
                 await self._something_to_do()
-                await trio.lowlevel.checkpoint_if_cancelled()
+                # A turn more: callers who were woken together with us have something for this write.
+                await trio.lowlevel.checkpoint()
                 self._is_idle = False
                 batch, records = self._taken()
                 # A thread is not abandoned, so a batch that was begun is carried out to its end, as it is without one.
