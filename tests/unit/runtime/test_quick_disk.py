@@ -238,6 +238,25 @@ async def test_a_disk_that_fails_at_once_ends_the_driver_and_not_the_caller() ->
     assert not one.heard
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_after_a_failure_nothing_is_carried_out_by_a_driver_that_was_woken_before(turns: int) -> None:
+    one = Desk(Disk())
+    with pytest.raises(ExceptionGroup) as stopped:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.driver.run)
+            await one.append()
+            await trio.testing.wait_all_tasks_blocked()
+            one.driver.submit(CHANNEL, [Persist(TurnMoved(1))])
+            for _ in range(turns):
+                await trio.lowlevel.checkpoint()
+            before, one.disk.is_full = len(one.disk.did), True
+            one.at_once()
+            one.disk.is_full = False
+            one.driver.submit(CHANNEL, [Persist(TurnMoved(1))])
+    assert stopped.group_contains(StoreFailed)
+    assert len(one.disk.did) == before
+
+
 async def test_nothing_goes_at_once_when_the_driver_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     async with desk(monkeypatch) as one:
         await one.append()
