@@ -250,6 +250,7 @@ async def test_after_a_failure_nothing_is_carried_out_by_a_driver_that_was_woken
             for _ in range(turns):
                 await trio.lowlevel.checkpoint()
             before, one.disk.is_full = len(one.disk.did), True
+            one.driver.submit(CHANNEL, [Persist(TurnMoved(1))])
             one.at_once()
             one.disk.is_full = False
             one.driver.submit(CHANNEL, [Persist(TurnMoved(1))])
