@@ -167,7 +167,6 @@ class Driver:
         try:
             while True:
                 await self._something_to_do()
-                await trio.lowlevel.checkpoint_if_cancelled()
                 self._is_idle = False
                 batch, records = self._taken()
                 # A thread is not abandoned, so a batch that was begun is carried out to its end, as it is without one.
@@ -182,10 +181,8 @@ class Driver:
             self._is_idle = False
 
     async def _something_to_do(self) -> None:
-        """Return when something waits, after one checkpoint at least; meanwhile have the store tidy up."""
+        """Return when something waits, and who was woken together with us had a turn; else have the store tidy up."""
         self._is_idle = True
-        if self._queue:
-            await trio.lowlevel.checkpoint()
         while not self._queue and self._failure is None:
             self._wake = trio.Event()
             with trio.CancelScope(deadline=self._logged + QUIET) as self._quiet:
@@ -195,6 +192,8 @@ class Driver:
                 # In a thread that is not abandoned: whoever cancels waits for it, as for an append.
                 await trio.to_thread.run_sync(self._store.checkpoint_log)
                 self._logged, self._is_idle = math.inf, True
+        # What callers sign whom the same read has woken shares this write.
+        await trio.lowlevel.checkpoint()
         if self._failure is not None:
             raise self._failure
 

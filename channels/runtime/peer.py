@@ -196,6 +196,8 @@ class Link:
         for output in outputs:
             self._handle(output)
         if self._ended is not None and outputs and isinstance(outputs[-1], Hangup):
+            # What was said rightly before is journalled, and answered, before the farewell.
+            self._settle(False)
             await self._say_goodbye(outputs[-1].farewell)
             self._scope.cancel()
 

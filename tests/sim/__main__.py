@@ -10,7 +10,8 @@ nonce. A run works for a while under faults, heals, comes to rest, and must then
 
 What is real: `Node`, its driver, links, watcher, sessions, seats, the core, the wire and the store's bytes, unchanged.
 What is not: TCP (`network`), the disk under the journal (`disk`), the chain (`chain`), time (trio's MockClock) and
-TLS, whose randomness nobody can seed; `machine` swaps three functions of trio for it, and nothing in the library knows.
+TLS, whose randomness nobody can seed; `machine` swaps three functions of trio for it, and the clock by which a driver
+knows a quick disk; nothing in the library knows.
 What is true is read off a log of every durable record and every byte that left (`history`), not off the nodes alone;
 what must be true at the end is in `laws`. `planted` breaks the library on purpose, to show that each law can fail.
 """

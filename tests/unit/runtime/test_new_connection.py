@@ -9,10 +9,11 @@ import trio
 import trio.testing
 
 from channels.core.commands import Send
+from channels.errors import RemoteProtocolError, UnexpectedMessage
 from channels.runtime import peer
 from channels.runtime.driver import Driver
 from channels.runtime.peer import RECEIVE_SIZE, Link
-from channels.session import Output, Role, Session
+from channels.session import Hangup, Output, Role, Session
 from channels.store import MemoryStore
 from channels.wire import messages as m
 from channels.wire.codec import decode
@@ -91,3 +92,21 @@ async def test_proposals_are_answered_when_no_more_of_them_can_be_read_at_once(m
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert heard == [b"onetwo", b"six"]
         await theirs.send_eof()
+
+
+async def test_what_was_said_rightly_before_a_fault_is_settled_before_the_farewell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    link = Link(
+        ours, Session(alice.signer, Role.DIALER, b"n" * 32, {}), lambda: 0, lambda link, output: None,
+        settle=lambda is_answer: link.send(m.WantTurn(CHANNEL)),
+    )  # fmt: skip
+    link.begin()
+    fault = Hangup(RemoteProtocolError(UnexpectedMessage("it", "anything")), Session.to_bytes(m.Fault("code", "why")))
+    monkeypatch.setattr(link.session, "receive_data", lambda data, now, more=False: [fault] if data else [])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(theirs.send_all, b"x")
+        assert await link.run() is fault.error
+    said = FrameReader().feed(bytes(await theirs.receive_some()))
+    assert [type(decode(payload)) for payload in said] == [m.Greeting, m.WantTurn, m.Fault]

@@ -117,7 +117,7 @@ async def test_one_update_alone_is_three_turns_of_the_scheduler_and_three_writes
         for at in range(10, 60):
             await channel.mark(marks(at))
         trio.lowlevel.remove_instrument(turns)
-        assert 150 <= turns.of.total() <= 50 * 4, turns.of
+        assert 150 <= turns.of.total() <= 50 * 3.5, turns.of
         hers, his = pair.stores
         assert [[type(record) for record in write] for write in hers.writes[:4]] == [[Signed], [StateAgreed]] * 2
         assert len(hers.writes) == 100
@@ -137,7 +137,7 @@ async def test_marks_of_many_channels_at_once_still_share_their_writes() -> None
             assert len(store.writes) <= records / 10, "ten records share a write, and more"
 
 
-@pytest.mark.parametrize("window", [8, 32])
+@pytest.mark.parametrize("window", [1, 8, 32])
 async def test_a_stream_of_marks_shares_its_writes_on_both_sides(window: int) -> None:
     async with both(1, window=window) as pair:
         (channel,) = pair.channels
@@ -146,6 +146,6 @@ async def test_a_stream_of_marks_shares_its_writes_on_both_sides(window: int) ->
         for at in range(200):
             last = await channel.post_mark(marks(at))
         await last.agreed()
-        hers = [write for write in pair.stores[0].writes if any(isinstance(record, Signed) for record in write)]
+        hers = pair.stores[0].writes
         assert sum(isinstance(record, Signed) for write in hers for record in write) == 200
-        assert len(hers) <= 200 / (window / 4)
+        assert len(hers) <= 1.1 * 200 / max(1, window / 4)

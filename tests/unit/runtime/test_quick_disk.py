@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -220,7 +221,7 @@ async def test_the_caller_has_the_last_word_on_whether_it_goes_at_once(monkeypat
 
 
 async def test_a_disk_that_fails_at_once_ends_the_driver_and_not_the_caller() -> None:
-    one = Desk(Disk())
+    one, unharmed = Desk(Disk()), False
     with pytest.raises(ExceptionGroup) as stopped:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one.driver.run)
@@ -229,11 +230,32 @@ async def test_a_disk_that_fails_at_once_ends_the_driver_and_not_the_caller() ->
             one.heard.clear()
             one.disk.is_full = True
             one.at_once(CHANNEL, Send(WantTurn(CHANNEL)))
-            one.disk.is_full = False
+            unharmed, one.disk.is_full = True, False
             one.at_once(CHANNEL, Send(WantTurn(CHANNEL)))
     assert stopped.group_contains(StoreFailed)
+    assert unharmed
     assert len(one.disk.did) == 1, "nothing more is carried out"
     assert not one.heard
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_after_a_failure_nothing_is_carried_out_by_a_driver_that_was_woken_before(turns: int) -> None:
+    one = Desk(Disk())
+    with pytest.raises(ExceptionGroup) as stopped:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.driver.run)
+            await one.append()
+            await trio.testing.wait_all_tasks_blocked()
+            one.driver.submit(CHANNEL, [Persist(TurnMoved(1))])
+            for _ in range(turns):
+                await trio.lowlevel.checkpoint()
+            before, one.disk.is_full = len(one.disk.did), True
+            one.driver.submit(CHANNEL, [Persist(TurnMoved(1))])
+            one.at_once()
+            one.disk.is_full = False
+            one.driver.submit(CHANNEL, [Persist(TurnMoved(1))])
+    assert stopped.group_contains(StoreFailed)
+    assert len(one.disk.did) == before
 
 
 async def test_nothing_goes_at_once_when_the_driver_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,19 +289,29 @@ async def _later(event: threading.Event) -> None:
     event.set()
 
 
+async def _until_idle(driver: Driver) -> None:
+    """Let threads end, which no virtual clock waits for."""
+    while not driver._is_idle:
+        await trio.to_thread.run_sync(time.sleep, 0.001)
+
+
 async def test_what_was_written_at_once_is_tidied_when_it_is_quiet(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with desk(monkeypatch) as one:
         await one.append()
         await trio.sleep(2 * QUIET)
+        await _until_idle(one.driver)
         assert one.disk.did == [THERE, "tidy"]
         for _ in range(5):
             one.at_once()
             await trio.sleep(0.8 * QUIET)
         assert one.disk.did[2:] == [HERE] * 5
         await trio.sleep(QUIET)
+        await _until_idle(one.driver)
         assert one.disk.did[7:] == ["tidy"]
+        await trio.sleep(10 * QUIET)
+        assert len(one.disk.did) == 8, "once is enough"
 
 
 async def test_whoever_paces_itself_does_not_wait_for_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:

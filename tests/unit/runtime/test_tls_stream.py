@@ -51,6 +51,11 @@ async def joined() -> AsyncIterator[tuple[TlsStream, TlsStream]]:
         yield here, there
 
 
+def descriptor(stream: TlsStream) -> int:
+    assert isinstance(stream.transport_stream, trio.SocketStream)
+    return stream.transport_stream.socket.fileno()
+
+
 async def read(stream: TlsStream, count: int) -> bytes:
     data = b""
     while len(data) < count:
@@ -84,6 +89,8 @@ async def test_every_byte_arrives_in_order_whoever_writes_it() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(here.send_all, MEGABYTE)
             await trio.testing.wait_all_tasks_blocked(0.01)
+            # There is room in the kernel now, and whoever is writing has not had its turn.
+            there._incoming.write(os.read(descriptor(there), 65_536))
             assert not here.send_now(b"end"), "somebody is writing"
             nursery.start_soon(here.send_all, b"")
             nursery.start_soon(collect)
@@ -141,7 +148,7 @@ async def test_the_end_of_the_line_is_no_bytes_with_or_without_a_farewell() -> N
 async def test_a_forged_record_breaks_the_line_after_what_came_before_it() -> None:
     async with joined() as (here, there):
         assert here.send_now(b"good")
-        os.write(here.transport_stream.socket.fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))  # type: ignore[attr-defined]
+        os.write(descriptor(here), b"\x17\x03\x03\x00\x20" + bytes(32))
         assert await there.receive_some() == b"good"
         with pytest.raises(trio.BrokenResourceError):
             await there.receive_some()
@@ -278,6 +285,11 @@ async def test_a_peer_that_reads_slowly_is_not_cut_off(autojump_clock: Any, monk
             await trio.sleep(0.9 * STALLED)
             await theirs.receive_some()
             assert not link._scope.cancel_called
+        while link._unsent_bytes:
+            await theirs.receive_some()
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(2 * STALLED)
+        assert not link._scope.cancel_called, "nothing waits for it any more"
         nursery.cancel_scope.cancel()
 
 
