@@ -75,8 +75,7 @@ class DiskWatch:
 class Driver:
     """One queue of effects for all channels of a node. Raises what the store raises; then nothing more is carried out.
 
-    `send(channel, message)`, `notify(channel, notice)` and `durable(records)`, told after an append, must not block;
-    `said()` is told when all messages that could be said together are sent.
+    `send(channel, message)`, `notify(channel, notice)` and `durable(records)`, told after an append, must not block.
     """
 
     def __init__(
@@ -85,9 +84,8 @@ class Driver:
         send: Callable[[ChannelId, Message], None],
         notify: Callable[[ChannelId, Notice], None],
         durable: Callable[[Mapping[ChannelId, Sequence[Record]]], None] = lambda batch: None,
-        said: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store, self._send, self._notify, self._durable, self._said = store, send, notify, durable, said
+        self._store, self._send, self._notify, self._durable = store, send, notify, durable
         self._queue: deque[tuple[ChannelId, Effect] | Then] = deque()
         self._wake = trio.Event()
         self._quiet = trio.CancelScope()
@@ -229,4 +227,3 @@ class Driver:
                 self._send(item[0], item[1].message)
             elif isinstance(item[1], Notify):
                 self._notify(item[0], item[1].notice)
-        self._said()

@@ -68,15 +68,13 @@ class Node:
         self.seats: dict[ChannelId, Seat] = {}
         self.channels: dict[ChannelId, LiveChannel] = {}
         self.instance = instance_of(store.path)
-        self.driver = Driver(store, self._send, self._notify, self.instance.note, self._said)
+        self.driver = Driver(store, self._send, self._notify, self.instance.note)
         self.engines, self.sources = CheckedEngines(chain, config), CheckedSources(chain, config)
         self.margins = MarginKeeper(self)
         self.watcher = Watcher(self, cursor)
         self.backups = Backups(self, keep_beside(store.path))
         self._nursery = nursery
         self._links: dict[Address, Link] = {}
-        self._spoken: list[Link] = []
-        """Where the driver is saying something."""
         self._strangers: list[trio.CancelScope] = []
         self._line: Line = TlsLine() if config.tls else PlainLine()
         self._refusals: dict[ChannelId, OpeningRefused] = {}
@@ -360,14 +358,7 @@ class Node:
         seat = self.seats.get(channel)
         link = None if seat is None else self.link_to(seat.channel.terms.signers[seat.channel.me.other])
         if link is not None:
-            link.send(message, wake=False)
-            if link not in self._spoken:
-                self._spoken.append(link)
-
-    def _said(self) -> None:
-        """Write what was said together: what is read together is answered together."""
-        while self._spoken:
-            self._spoken.pop().push()
+            link.send(message)
 
     def _notify(self, channel: ChannelId, notice: Notice) -> None:
         self.channels[channel].deliver(notice)

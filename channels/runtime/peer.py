@@ -16,10 +16,10 @@ from ..session import Hangup, Kept, OpeningRefused, Output, PeerKnown, Reply, Ro
 from ..wire.messages import Message
 from .clock import Clock
 from .log import log
-from .tls_stream import TlsStream
 
 RECEIVE_SIZE = 65_536
-READ_SIZE = 8_192
+TURNS_TO_SAY = 3
+"""Turns of the scheduler from queueing a message until the kernel has it, where it takes it at once."""
 PATIENCE = 2
 """Turns of the scheduler that a read of what is there already takes at most."""
 MAX_UNSENT = 16_384
@@ -71,11 +71,8 @@ class Link:
     ) -> None:
         self.session, self.stranger = session, stranger
         self._stream, self._clock, self._on_output, self._pace, self._settle = stream, clock, on_output, pace, settle
-        self._line = stream if isinstance(stream, TlsStream) else None
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
-        self._held = 0
-        """Bytes of these that the stream has, and has not sent yet."""
         self._more = trio.Event()
         self._is_leaving = False
         self._scope = trio.CancelScope()
@@ -93,25 +90,23 @@ class Link:
         """From now on messages about channels are sent."""
         self._begun = True
 
-    def send(self, message: Message, *, wake: bool = True) -> None:
+    def send(self, message: Message) -> None:
         """Queue a message; a peer that does not read is cut off, and Resume makes good for what it missed.
 
         Before `begin` a message is dropped: it was decided on for an earlier connection, and here Resume goes first.
-        Without `wake` the caller calls `push` in the same breath.
         """
         if self._begun:
             self._queue(Session.to_bytes(message))
-            if wake:
-                self._more.set()
 
-    def push(self) -> None:
-        """Write what waits in the caller's breath, as far as the line takes it at once; the writer does the rest."""
-        while self._line is not None and self._unsent and not self._held and not self._scope.cancel_called:
-            data = self._taken()
-            if self._line.send_now(data):
-                self._sent()
-        if self._unsent or self._held:
-            self._more.set()
+    async def said(self) -> None:
+        """Return when everything queued so far is on its way, or the peer turns out to be slow to read.
+
+        A message takes some turns of the scheduler. Who computes on meanwhile keeps the peer waiting for all of it.
+        """
+        for _ in range(TURNS_TO_SAY):
+            if not self._unsent_bytes:
+                return
+            await trio.lowlevel.checkpoint()
 
     def _queue(self, data: bytes) -> None:
         # After the farewell, the last thing said here, nothing may follow or cut it off.
@@ -123,6 +118,7 @@ class Link:
             return
         self._unsent.append(data)
         self._unsent_bytes += len(data)
+        self._more.set()
 
     def hang_up(self) -> None:
         """End the connection now."""
@@ -136,7 +132,7 @@ class Link:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._write)
                         nursery.start_soon(self._answer)
-                        self._reply(self.session.start())
+                        self._queue(self.session.start())
                         await self._read()
                         nursery.cancel_scope.cancel()
                 except* (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -154,7 +150,7 @@ class Link:
     async def _read(self) -> None:
         deadline = trio.current_time() + HANDSHAKE_TIMEOUT
         while self._ended is None:
-            data = await (self._stream.receive_some(READ_SIZE) if self.peer else self._greeted(deadline))
+            data = await (self._stream.receive_some(RECEIVE_SIZE) if self.peer else self._greeted(deadline))
             if not data or self._scope.cancel_called:
                 # What still arrived while a newer connection took over was said before its Resume: it comes again.
                 return
@@ -168,11 +164,13 @@ class Link:
                 await self._carry_out(self.session.receive_data(b"", self._clock()))
             self._settle(is_answer)
             await self._pace(is_answer)
+            if is_answer:
+                await self.said()
 
     async def _greeted(self, deadline: float) -> bytes | bytearray:
         """Receive from a peer that nobody knows yet, until its time is over."""
         with trio.CancelScope(deadline=deadline):
-            return await self._stream.receive_some(READ_SIZE)
+            return await self._stream.receive_some(RECEIVE_SIZE)
         return b""
 
     async def _answer(self) -> None:
@@ -203,17 +201,13 @@ class Link:
 
     def _handle(self, output: Output) -> None:
         if isinstance(output, Reply):
-            self._reply(output.data)
+            self._queue(output.data)
         elif isinstance(output, Hangup):
             self._ended = output.error
             bug = output.error if isinstance(output.error, InvariantBroken) else None
             log.warning("hanging up on %s: %s", self.peer, output.error, exc_info=bug)
         else:
             self._on_output(self, output)
-
-    def _reply(self, data: bytes) -> None:
-        self._queue(data)
-        self._more.set()
 
     async def _say_goodbye(self, farewell: bytes) -> None:
         """Let the writer finish what is queued, the farewell last; a peer that does not read misses it."""
@@ -230,29 +224,23 @@ class Link:
 
         What it reads together it judges together and answers with one signature; each call costs system calls, too.
         """
-        frames, size = [self._unsent.popleft()], 0
+        frames = [self._unsent.popleft()]
         size = len(frames[0])
         while self._unsent and size < RECEIVE_SIZE:
             frames.append(self._unsent.popleft())
             size += len(frames[-1])
-        self._held = size
         return b"".join(frames)
-
-    def _sent(self) -> None:
-        self._unsent_bytes -= self._held
-        self._held = 0
 
     async def _write(self) -> None:
         try:
             with trio.CancelScope() as reading:
                 while True:
-                    if self._held or self._unsent:
-                        # What the stream holds already goes by itself, so that STALLED is for as much as ever.
-                        data = b"" if self._held else self._taken()
+                    if self._unsent:
+                        data = self._taken()
                         reading.deadline = trio.current_time() + STALLED
                         await self._stream.send_all(data)
                         reading.deadline = math.inf
-                        self._sent()
+                        self._unsent_bytes -= len(data)
                     elif self._is_leaving:
                         return
                     else:

@@ -85,12 +85,14 @@ class Posted:
     _live: LiveChannel
     _timeout: float
     _answer: Answer | None = None
-    _heard: trio.Event = field(default_factory=trio.Event)
+    _heard: trio.Event | None = None
+    """There once somebody waits."""
 
     def hear(self, answer: Answer) -> None:
         """Take the peer's answer, or that none will come."""
         self._answer = answer
-        self._heard.set()
+        if self._heard is not None:
+            self._heard.set()
 
     async def agreed(self) -> Confirmation:
         """Return what both sides agreed that holds these facts: this version, or a later one that stands on it.
@@ -99,8 +101,12 @@ class Posted:
         with it. Raises PeerUnresponsive where no answer came within the reply timeout from now, and SigningSuspended
         where none will: our journal lost data.
         """
+        self._heard = self._heard or trio.Event()
         with trio.move_on_after(self._timeout):
-            await self._heard.wait()
+            if self._answer is None:
+                await self._heard.wait()
+            else:
+                await trio.lowlevel.checkpoint()
         if isinstance(self._answer, n.PeerRefused):
             raise ProposalRejected(self.version, self._answer.code, self._answer.reason)
         if isinstance(self._answer, n.DataLoss):
@@ -191,18 +197,27 @@ class Proposer:
         await trio.lowlevel.checkpoint_if_cancelled()
         if not self._channel.in_flight:
             await self.node.driver.breathe()
-        if not self._goes_at_once() and not self._is_serving and self._may_propose():
+        at_once = self._goes_at_once()
+        if not at_once and not self._is_serving and self._may_propose():
             self._without_room += 1
             try:
                 await self._patiently(self._has_room, self.node.config.reply_timeout)
             finally:
                 self._without_room -= 1
-        version = self._propose_now(build()) if self._goes_at_once() else await self._queued(build)
+            await self._said()
+            at_once = self._goes_at_once()
+        version = self._propose_now(build()) if at_once else await self._queued(build)
         posted = Posted(version, self.live, self.node.config.reply_timeout)
         if version in self._answers:
             posted.hear(self._answers[version])
         self._posted[version] = posted
         return posted
+
+    async def _said(self) -> None:
+        """Let go out what was said before more is signed: the peer then judges it while we sign."""
+        link = self.node.link_to(self._channel.terms.signers[self._channel.me.other])
+        if link is not None:
+            await link.said()
 
     def _goes_at_once(self) -> bool:
         return not self._is_serving and self._may_propose() and self._has_room()

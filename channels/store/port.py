@@ -10,7 +10,7 @@ from ..model import ChannelId, Deployment
 
 
 class Store(Protocol):
-    """A journal of channels. Blocking: the runtime calls it in worker threads. One process at a time."""
+    """A journal of channels. Blocking: the runtime decides in which thread. One process at a time."""
 
     @property
     def path(self) -> str:

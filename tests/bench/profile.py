@@ -26,7 +26,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (WIRE, ("/channels/wire/",)),
     ("margin and pricing", ("/channels/risk/", "/numpy/")),
     ("core: the machine, its rules and the model", ("/channels/core/", "/channels/model/", "/channels/session/")),
-    ("TLS and sockets", ("/ssl.py", "/runtime/tls_stream.py", "/trio/_socket.py", "/trio/_highlevel", "/socket.py")),
+    ("TLS and sockets", ("/ssl.py", "/trio/_ssl.py", "/trio/_socket.py", "/trio/_highlevel", "/socket.py")),
     ("runtime and trio", ("/channels/runtime/", "/trio/", "/outcome/")),
 )
 INTERVAL = 0.001
