@@ -257,11 +257,12 @@ async def test_who_has_a_channel_with_us_is_no_stranger() -> None:
         bob = pair.bob.node
         line = bob.link_to(roles.alice.address)
         port = await bob.listen()
-        for _ in range(4):
-            await dialed(port, roles.mallory.signer, roles.bob.address)
+        # Kept: a line that nobody holds is closed.
+        lines = [await dialed(port, roles.mallory.signer, roles.bob.address) for _ in range(4)]
         await until(lambda: bob.link_to(roles.mallory.address) is not None)
         assert len(bob._strangers) <= 2
         assert bob.link_to(roles.alice.address) is line
+        assert len(lines) == 4
         await pair.alice.channel.deposit(5)
 
 
