@@ -53,7 +53,6 @@ async def _speak_first(self: driver.Driver) -> None:
         for item in batch:
             if isinstance(item, tuple) and isinstance(item[1], Send):
                 self._send(item[0], item[1].message)
-        self._said()
         await trio.sleep(0.01)
         for item in batch:
             if isinstance(item, driver.Then):
