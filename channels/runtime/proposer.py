@@ -101,7 +101,8 @@ class Posted:
         with it. Raises PeerUnresponsive where no answer came within the reply timeout from now, and SigningSuspended
         where none will: our journal lost data.
         """
-        self._heard = self._heard or trio.Event()
+        if self._heard is None:
+            self._heard = trio.Event()
         with trio.move_on_after(self._timeout):
             if self._answer is None:
                 await self._heard.wait()
