@@ -66,7 +66,8 @@ def proposal_seen(channel: Channel, event: e.ProposalSeen) -> Step:
     if version <= channel.version:
         return repeat_answer(channel, event)
     _check_in_turn(channel)
-    channel = note_version(channel, version)
+    noted = note_version(channel, version)
+    channel = channel if isinstance(half, Claimed) else noted
     try:
         if channel.phase is Phase.CLOSED:
             raise UnexpectedMessage("Propose", channel.phase.value)
@@ -87,7 +88,7 @@ def proposal_seen(channel: Channel, event: e.ProposalSeen) -> Step:
                 view=event.view,
             )
     except RuleViolation as refused:
-        return refuse(channel, version, refused)
+        return refuse(noted, version, refused)
     return Step(changed(channel, unanswered=(*channel.unanswered, Judged(half, event.operations))))
 
 
@@ -106,6 +107,7 @@ def answer_due(channel: Channel, event: e.AnswerDue) -> Step:
     check_may_sign(channel)
     if answered[-1].version != theirs.version:
         raise InvariantBroken("an answer is to a proposal", f"version {theirs.version}")
+    channel = note_version(channel, theirs.version)
     operations = condensed(tuple([op for judged in answered for op in judged.operations]))
     signing = Signing(theirs.state, theirs.book, operations, theirs=theirs)
     return Step(changed(channel, signing=signing, unanswered=answered), (Sign(theirs.state),))

@@ -79,6 +79,8 @@ class Seat:
         """How many of them are answered, which the peer cannot have heard when it sent what is read now."""
         self.forgery: BadSignature | None = None
         """What we found when we were about to answer: the peer only claimed to have signed. It ends the connection."""
+        self.heard_on: object = None
+        """The session that brought what is not answered yet: another one, of an earlier connection, leaves it alone."""
         self._signer = signer
 
     def act(self, event: e.Event) -> list[Effect]:

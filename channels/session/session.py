@@ -204,6 +204,8 @@ class Session:
 
     def _answer_in(self, seat: Seat, outputs: list[Output]) -> None:
         """Answer what the peer proposed in one channel. Raises BadSignature where it did not sign it all."""
+        if seat.channel.unanswered and seat.heard_on is not self:
+            return
         seat.unheard += len(seat.channel.unanswered)
         self._early.append(seat)
         outputs += [Routed(seat.channel.id, effect) for effect in seat.answer()]
@@ -234,6 +236,7 @@ class Session:
                 self._asked = [other for other in self._asked if other is not seat]
                 if isinstance(message, m.Propose):
                     self._asked.append(seat)
+                    seat.heard_on = self
                 else:
                     # These stand whatever the message leads to: were it a fault, a signature would have no record.
                     self._answer_in(seat, outputs)

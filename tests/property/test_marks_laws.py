@@ -203,6 +203,15 @@ def test_marks_that_do_not_hang_together_have_no_bytes() -> None:
                 read(put(spare, 11 + 64 + 9 + 1, 8, expiry))
 
 
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("level", [0, MAX_PRICE + 1])
+def test_every_spot_is_within_bounds(which: int, level: int) -> None:
+    spots_at = len(TWO.encoded) - len(TWO.vols) * 8 - len(TWO.expiries) * 16 - len(TWO.spots) * 12
+    for read in (decode_marks, plainly_read):
+        with pytest.raises(InvalidBook, match="spot"):
+            read(put(TWO, spots_at + 12 * which, 12, level))
+
+
 def test_more_rows_than_a_book_can_need_have_no_bytes() -> None:
     many = tuple(SpotMark("A" + i * "A", 1) for i in range(5))
     pairs = tuple(ExpiryMark("A", 1 + i, 1, 1) for i in range(9))

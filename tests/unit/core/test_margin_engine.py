@@ -105,6 +105,31 @@ def test_what_is_remembered_is_remembered_for_its_arguments() -> None:
     assert len(monitor._remembered) <= STANDINGS_KEPT
 
 
+class Told:
+    """An engine that says what it was made to say."""
+
+    covers = False
+
+    def standings_many(self, asked: Any, decimals: int, policy: Any) -> list[tuple[Standing, Standing]]:
+        return [(Standing(0, self.covers, self.covers), Standing(1, self.covers, self.covers))] * len(asked)
+
+
+@pytest.mark.parametrize("fresh", ["book", "policy", "engine"])
+def test_what_is_remembered_stays_alive_with_its_key(fresh: str) -> None:
+    """Verdicts are found by who asked about what: another book, engine or policy never comes to an old one's place."""
+    book, policy, engine = mixed()[0].agreed.book, replace(DEFAULT_POLICY), Told()
+    for at in range(300):
+        if fresh == "book":
+            book = replace(book, salt=at.to_bytes(32, "big"))
+        elif fresh == "policy":
+            policy = replace(policy)
+        else:
+            engine = Told()
+        engine.covers = bool(at % 2)
+        found = standings(book, (1, 1), 6, policy, engine)  # type: ignore[arg-type]
+        assert found[0].covers_initial is engine.covers
+
+
 def test_a_withdrawal_to_the_last_unit_is_judged_alike() -> None:
     """What exceeds the margin by one unit is refused by whoever judges it, in the same words."""
     world, _ = mixed()

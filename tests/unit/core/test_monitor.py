@@ -40,6 +40,18 @@ def events(notices: Iterable[Notice]) -> list[BelowMaintenance | MarginRestored]
     return [notice for notice in notices if isinstance(notice, BelowMaintenance | MarginRestored)]
 
 
+@pytest.mark.parametrize("lots", [20, -20])
+def test_a_crossing_of_one_party_alone_is_told_on_both_sides(lots: int) -> None:
+    """Whichever of the two it is: party 0 is short, or party 1."""
+    world, spot = short(lots), 2_300
+    party = Party.ZERO if lots > 0 else Party.ONE
+    while not views.is_below_maintenance(world.bob.channel, party):
+        spot += 20
+        mark_at(world, spot)
+    for side in world.sides:
+        assert [(type(notice), notice.party) for notice in events(side.notices)] == [(BelowMaintenance, party)]
+
+
 def test_the_first_mark_below_maintenance_is_the_event() -> None:
     """Spot by spot: the notice names the very first agreed state whose integers say so."""
     world = short()

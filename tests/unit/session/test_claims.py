@@ -5,19 +5,18 @@ Mallory has Alice's key and sits at her end of the line; what she signs badly is
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from channels.core import events as e, facts as f, notices as n, records as r, rules
-from channels.core.apply import apply
+from channels.core import events as e, facts as f, notices as n, records as r
 from channels.core.phases import Phase
 from channels.errors import BadSignature, InvariantBroken, RemoteProtocolError, RuleViolation
-from channels.model import Acknowledge, Claimed, HalfSigned, Leg, Mark, Party, Trade
+from channels.model import Acknowledge, Claimed, HalfSigned, Leg, Party, Trade
 from channels.seal import check_agreed
 from channels.session import Hangup, Routed, Session
+from channels.units import WAD
 from channels.wire import messages as m
 from channels.wire.codec import decode
 from tests.roles import DEPLOYMENT, ETH, EXPIRY, NOW, TERMS, UNIT
@@ -70,6 +69,7 @@ def test_a_signature_that_nothing_hangs_on_is_not_looked_at(world: Joined) -> No
     check_agreed(DEPLOYMENT, TERMS, world.agreed)
     assert sorted(world.bob.signed)[-1] == third.version
     assert first.version not in world.bob.signed
+    assert world.bob.channel.seen == third.version
     assert not world.bob.hangups
     for side in world.sides:
         assert durable(replayed(side)) == durable(side.channel)
@@ -82,7 +82,10 @@ def test_what_was_signed_is_answered_and_what_was_not_ends_it(world: Joined) -> 
     outputs = hear(world, first, unsigned(second), unsigned(third))
     assert ended_by(outputs, BadSignature)
     assert world.bob.signed.keys() - before.keys() == {first.version}
-    assert isinstance(world.bob.store.records(world.id)[-1], r.StateAgreed)
+    agreed = world.bob.store.records(world.id)[-1]
+    assert isinstance(agreed, r.StateAgreed)
+    assert agreed.operations == first.operations, "of what was agreed, and of nothing that was not"
+    assert [notice.versions for notice in world.bob.notices if isinstance(notice, n.Updated)][-1] == (first.version,)
     assert (world.bob.channel.version, world.bob.channel.unanswered) == (first.version, ())
     check_agreed(DEPLOYMENT, TERMS, world.bob.channel.agreed)  # type: ignore[arg-type]
     world.reconnect()
@@ -152,6 +155,76 @@ def test_marks_beside_another_fact_are_no_claim(world: Joined) -> None:
     assert world.bob.channel.base[0].deposits == totals  # type: ignore[union-attr]
 
 
+def test_marks_stand_on_the_amounts_that_were_proposed_before_them(world: Joined) -> None:
+    """Read together: an acknowledgement, whose state is made at once, and marks on it, whose state is made at last."""
+    totals = (10_000 * UNIT, 11_000 * UNIT)
+    world.confirm(f.DepositSeen(Party.ONE, totals[1]))
+    world.propose(world.alice, Acknowledge(totals, (0, 0)), deliver=False)
+    for spot in ("2301", "2302"):
+        world.spot = spot
+        world.propose(world.alice, world.mark(), deliver=False)
+    world.deliver(world.bob, 3)
+    world.settle()
+    assert (world.agreed.version, world.agreed.state.deposits) == (5, totals)
+    assert not world.bob.hangups
+
+
+def test_a_dip_between_two_claims_is_told_alike_on_both_sides(world: Joined) -> None:
+    """Nobody ever signs the state in the middle twice, or looks at its signature: it is judged all the same."""
+    world.propose(world.bob, world.trade((CALL.times(-20),)))
+    world.bob.seat.channel = replace(world.bob.channel, mark_policy=replace(world.bob.channel.mark_policy, spot=WAD))
+    for side in world.sides:
+        side.notices.clear()
+    world.turn_to(world.alice)
+    for spot in ("2310", "2990", "2320"):
+        world.spot = spot
+        world.propose(world.alice, world.mark(), deliver=False)
+    world.spot = "2310"
+    world.deliver(world.bob, 3)
+    world.settle()
+    kinds = n.BelowMaintenance | n.MarginRestored
+    told = [[notice for notice in side.notices if isinstance(notice, kinds)] for side in world.sides]
+    assert told[0] == told[1]
+    versions = [notice.version for notice in told[0]]
+    assert [type(notice) for notice in told[0]] == [n.BelowMaintenance, n.MarginRestored]
+    assert versions == [world.agreed.version - 1, world.agreed.version]
+
+
+def test_terms_that_come_again_find_a_forgery_as_well(world: Joined) -> None:
+    first, second = proposals(world, 2)
+    assert hear(world, first, unsigned(second), more=True) == []
+    assert ended_by(hear(world, m.Open(DEPLOYMENT, TERMS), more=True), BadSignature)
+    assert world.bob.channel.version == first.version
+
+
+def test_an_earlier_connection_answers_nothing_of_the_next_one(world: Joined) -> None:
+    """It winds up late: what the new connection brought is its own to answer, and a forgery there its own end."""
+    first, second = proposals(world, 2)
+    hear(world, first, second, more=True)
+    earlier = world.bob.session
+    assert earlier is not None
+    world.bob.session = None
+    world.reconnect()
+    (third,) = proposals(world, 1)
+    assert hear(world, unsigned(third), more=True) == []
+    assert earlier.receive_data(b"", NOW) == []
+    assert len(world.bob.channel.unanswered) == 1
+    assert world.bob.session is not None
+    assert ended_by(world.bob.session.receive_data(b"", NOW), BadSignature)
+
+
+def test_a_claimed_version_is_nobodys_until_it_is_verified(world: Joined) -> None:
+    """A version that nobody signed raises nothing that we say or sign."""
+    (said,) = proposals(world, 1)
+    far = replace(unsigned(said), version=said.version + 60_000)
+    assert ended_by(hear(world, far), BadSignature)
+    assert world.bob.channel.seen < far.version
+    assert world.bob.channel.unanswered == ()
+    world.reconnect()
+    assert world.agreed.version == said.version
+    assert world.bob.channel.seen == said.version
+
+
 def test_a_deal_is_looked_at_where_it_arrives(world: Joined) -> None:
     """The owner's word is asked for what the peer did sign, and for nothing else."""
     (mark,) = proposals(world, 1)
@@ -191,46 +264,3 @@ def test_an_answer_is_to_a_proposal_that_was_judged(world: Joined) -> None:
     with pytest.raises(InvariantBroken):
         bob.seat.act(e.AnswerDue(HalfSigned(later, bob.seat.channel.unanswered[-1].half.book, Party.ZERO, JUNK)))
     assert bob.seat.act(e.AnswerDue(stray)) == [], "below all of them: nothing is left to answer"
-
-
-Change = Callable[[Any], Any]
-
-
-@pytest.mark.parametrize("time", [0, -31, 31])
-@pytest.mark.parametrize("version", [0, 1, rules.MAX_SKIP + 1])
-@pytest.mark.parametrize("spot", ["2300", "2322.99", "2324", "2400"])
-@pytest.mark.parametrize("vol", ["0.6", "0.65", "0.6501"])
-def test_a_claim_is_judged_as_the_state_it_stands_for(
-    world: Joined, time: int, version: int, spot: str, vol: str
-) -> None:
-    channel, view = world.bob.channel, world.view((CALL,), NOW)
-    world.spot, world.vol = spot, vol
-    marks = world.view((CALL,), NOW + time)
-    assert view is not None
-    assert marks is not None
-    state, book = channel.base
-    assert state is not None
-    salt, at = fresh(), channel.version + version
-    try:
-        made = apply(
-            channel.id, state, book, (Mark(marks),), proposer=Party.ZERO, version=at, salt=salt,
-            decimals=6, policy=channel.policy,
-        )  # fmt: skip
-    except RuleViolation:
-        assert time < 0
-        return
-    claimed = Claimed(state, at, made[1], Party.ZERO, JUNK)
-    assert claimed.state == made[0]
-    told: list[Any] = []
-    for judge in (
-        lambda: rules.judge(channel, (Mark(marks),), *made, proposer=Party.ZERO, now=NOW, view=view),
-        lambda: rules.judge_marks(channel, claimed, now=NOW, view=view),
-    ):
-        try:
-            judge()
-            told.append(None)
-        except RuleViolation as refused:
-            told.append((type(refused), str(refused)))
-    assert told[0] == told[1]
-    right = (time, version, spot, vol) in {(0, 1, s, v) for s in ("2300", "2322.99") for v in ("0.6", "0.65")}
-    assert (told[0] is None) == right

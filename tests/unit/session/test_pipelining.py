@@ -27,7 +27,7 @@ from channels.seal import state_digest
 from channels.session import Hangup, Output, Routed, Session
 from channels.wire import messages as m
 from channels.wire.codec import decode
-from tests.roles import DEPLOYMENT, ETH, EXPIRY, NOW, UNIT, alice, bob
+from tests.roles import DEPLOYMENT, ETH, EXPIRY, NOW, TERMS, UNIT, alice, bob
 from tests.sansio import MARK_POLICY, Joined, Side, durable, replayed
 
 CALL = Leg.call(ETH, EXPIRY, 2400, quantity=1)
@@ -123,6 +123,21 @@ def test_no_peer_puts_its_answer_off_by_saying_more(world: Joined) -> None:
     more = m.Propose(world.id, last.version + 1, (Mark(),), bytes(32), last.half.signature, last.version)
     outputs = session.receive_data(b"".join([*world.bob.transit, Session.to_bytes(more)]), NOW, more=True)
     assert accepted(outputs) == [3, 5], "what was right before it is answered"
+    assert isinstance(outputs[-1], Hangup)
+    assert isinstance(outputs[-1].error, RemoteProtocolError)
+    assert outputs[-1].error.violation.code == WindowFull.code
+
+
+def test_terms_that_come_again_make_no_window_wider(world: Joined) -> None:
+    """Mallory says the terms again behind each proposal: it is answered, which she cannot have heard yet."""
+    for _ in range(4):
+        propose(world, Mark())
+    last = world.alice.channel.outstanding[-1]
+    more = m.Propose(world.id, last.version + 1, (Mark(),), bytes(32), last.half.signature, last.version)
+    again = Session.to_bytes(m.Open(DEPLOYMENT, TERMS))
+    said = b"".join(frame + again for frame in (*world.bob.transit, Session.to_bytes(more)))
+    world.bob.transit.clear()
+    outputs = world.feed(world.bob, said)
     assert isinstance(outputs[-1], Hangup)
     assert isinstance(outputs[-1].error, RemoteProtocolError)
     assert outputs[-1].error.violation.code == WindowFull.code

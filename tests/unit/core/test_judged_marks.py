@@ -1,0 +1,220 @@
+"""Marks alone are judged as the proposal that they are: by columns and without a state, to the same outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import example, given, strategies as st
+
+from channels.core import rules
+from channels.core.apply import apply, remarked
+from channels.core.channel import Outstanding, changed
+from channels.errors import InvalidBook, OutOfBounds, RuleViolation
+from channels.model import (
+    EMPTY_BOOK,
+    ZERO32,
+    Book,
+    Claimed,
+    ExpiryMark,
+    HalfSigned,
+    Intent,
+    Leg,
+    Mark,
+    Marks,
+    Party,
+    SpotMark,
+    State,
+    VolMark,
+)
+from channels.model.option import MAX_PRICE
+from channels.risk.valuation import check_forwards
+from channels.units import WAD
+from tests.roles import ETH, EXPIRY, NOW
+from tests.sansio import Joined, fresh
+
+CALL = Leg.call(ETH, EXPIRY, 2400, quantity=1)
+JUNK = bytes(64) + b"\x1b"
+
+
+@pytest.fixture
+def world() -> Joined:
+    """Ten thousand each, and a call between them."""
+    made = Joined()
+    made.fund(10_000, 10_000)
+    made.propose(made.alice, made.trade((CALL,)))
+    return made
+
+
+@pytest.mark.parametrize("time", [0, -31, 31])
+@pytest.mark.parametrize("version", [0, 1, rules.MAX_SKIP + 1])
+@pytest.mark.parametrize("spot", ["2300", "2322.99", "2324", "2400"])
+@pytest.mark.parametrize("vol", ["0.6", "0.65", "0.6501"])
+def test_a_claim_is_judged_as_the_state_it_stands_for(
+    world: Joined, time: int, version: int, spot: str, vol: str
+) -> None:
+    channel, view = world.bob.channel, world.view((CALL,), NOW)
+    world.spot, world.vol = spot, vol
+    marks = world.view((CALL,), NOW + time)
+    assert view is not None
+    assert marks is not None
+    state, book = channel.base
+    assert state is not None
+    salt, at = fresh(), channel.version + version
+    try:
+        made = apply(
+            channel.id, state, book, (Mark(marks),), proposer=Party.ZERO, version=at, salt=salt,
+            decimals=6, policy=channel.policy,
+        )  # fmt: skip
+    except RuleViolation:
+        assert time < 0
+        return
+    claimed = Claimed(state, at, made[1], Party.ZERO, JUNK)
+    assert claimed.state == made[0]
+    told: list[Any] = []
+    for judge in (
+        lambda: rules.judge(channel, (Mark(marks),), *made, proposer=Party.ZERO, now=NOW, view=view),
+        lambda: rules.judge_marks(channel, claimed, now=NOW, view=view),
+    ):
+        try:
+            judge()
+            told.append(None)
+        except RuleViolation as refused:
+            told.append((type(refused), str(refused)))
+    assert told[0] == told[1]
+    right = (time, version, spot, vol) in {(0, 1, s, v) for s in ("2300", "2322.99") for v in ("0.6", "0.65")}
+    assert (told[0] is None) == right
+
+
+def outcome(act: Callable[[], Any]) -> Any:
+    try:
+        return act()
+    except RuleViolation as refused:
+        return type(refused), str(refused)
+
+
+@pytest.mark.parametrize("seconds", [(0, 1), (1, 0), (0, 0, 0), (2, 1, 2), (-1, 5), (5, -1)])
+@pytest.mark.parametrize("wrong", [None, 0, -1])
+def test_several_marks_in_one_proposal_lead_where_apply_leads(
+    world: Joined, seconds: tuple[int, ...], wrong: int | None
+) -> None:
+    channel = world.bob.channel
+    state, book = channel.base
+    marks = [world.view((CALL,), NOW + second) for second in seconds]
+    if wrong is not None:
+        marks[wrong] = world.view((replace(CALL, strike=CALL.strike + WAD),), NOW + seconds[wrong])
+    operations = tuple(Mark(each) for each in marks if each)
+    salt = fresh()
+
+    def applied() -> Book:
+        return apply(
+            channel.id, state, book, operations, proposer=Party.ZERO, version=9, salt=salt, decimals=6,
+            policy=channel.policy,
+        )[1]  # fmt: skip
+
+    assert outcome(lambda: remarked(book, operations, salt)) == outcome(applied)
+
+
+FAR = Leg.put(ETH, EXPIRY + 86_400 * 28, 2000, quantity=2)
+BTC = Leg.call("BTC/USD", EXPIRY, 50_000, quantity=-1)
+
+
+def wide(time: int = NOW, **changes: Any) -> Marks:
+    """Marks of two underlyings, three expiry rows and three series."""
+    legs = sorted((CALL, FAR, BTC), key=lambda leg: leg.key)
+    values: dict[str, Any] = {
+        "spots": {ETH: "2300", "BTC/USD": "48000"},
+        "vols": dict.fromkeys(legs, "0.6"),
+        "forwards": {}, "discounts": {},
+    }  # fmt: skip
+    for name, change in changes.items():
+        values[name] = values[name] | change
+    return Marks.at(time, **values)
+
+
+@pytest.mark.parametrize(
+    "far",
+    [
+        {"spots": {"BTC/USD": "48481"}},
+        {"spots": {ETH: "2276"}},
+        {"vols": {CALL: "0.6501"}},
+        {"vols": {FAR: "0.5499"}},
+        {"vols": {BTC: "0.7"}},
+        {"forwards": {(ETH, FAR.expiry): "2324"}},
+        {"forwards": {("BTC/USD", EXPIRY): "47519"}},
+        {"discounts": {(ETH, EXPIRY): "0.989"}},
+        {"discounts": {("BTC/USD", EXPIRY): "1.0101"}},
+        {},
+    ],
+)
+def test_each_number_of_the_marks_is_held_against_the_owners(world: Joined, far: dict[str, Any]) -> None:
+    """Whatever is too far, the first in order is named; the columns only say quickly that none is."""
+    legs = tuple(sorted((CALL, FAR, BTC), key=lambda leg: leg.key))
+    channel, view, marks = world.bob.channel, wide(), wide(**far)
+    state, _ = channel.base
+    assert state is not None
+    claimed = Claimed(state, channel.version + 1, Book.of(legs, marks, fresh()), Party.ZERO, JUNK)
+    quick = outcome(lambda: rules.judge_marks(channel, claimed, now=NOW, view=view))
+    assert (quick is None) == (not far)
+    if far:
+        ((what, rows),) = far.items()
+        name = {"spots": "spot", "vols": "volatility", "forwards": "forward", "discounts": "discount"}[what]
+        assert name in quick[1]
+        (row,) = rows
+        underlying = row.underlying if isinstance(row, Leg) else row if isinstance(row, str) else row[0]
+        assert underlying in quick[1]
+
+
+def test_a_forward_that_cannot_be_priced_is_no_claim_either(world: Joined) -> None:
+    channel, salt = world.bob.channel, fresh()
+    tiny = Marks.at(NOW, spots={ETH: "0.000000000000000001"}, vols={CALL: "0.6"})
+    mark = replace(tiny.expiries[0], ratio=WAD // 2)
+    marks = Marks(NOW, tiny.spots, (mark,), tiny.vols)
+    state, _ = channel.base
+    assert state is not None
+    claimed = Claimed(state, channel.version + 1, Book((CALL,), marks, salt), Party.ZERO, JUNK)
+    with pytest.raises(OutOfBounds):
+        rules.judge_marks(channel, claimed, now=NOW, view=marks)
+
+
+def two_names(one: int, other: int, ratio: int, time: int = NOW) -> Book:
+    """One call on each of two underlyings, with these spots; the second's forward ratio."""
+    legs = tuple(Leg.call(name, EXPIRY, 1, quantity=1) for name in ("A", "B"))
+    marks = Marks(
+        time,
+        (SpotMark("A", one), SpotMark("B", other)),
+        (ExpiryMark("A", EXPIRY, WAD, WAD), ExpiryMark("B", EXPIRY, ratio, WAD)),
+        tuple(VolMark(*leg.key, 0) for leg in legs),
+    )
+    return Book(legs, marks, fresh())
+
+
+def test_each_forward_is_its_own_underlyings() -> None:
+    check_forwards(two_names(1, WAD, WAD // 2))
+    with pytest.raises(OutOfBounds):
+        check_forwards(two_names(WAD, 1, WAD // 2))
+    check_forwards(two_names(WAD, 1, WAD // 2, time=EXPIRY))  # expired: its forward is the spot
+    two_names(MAX_PRICE, WAD, 2 * WAD)
+    two_names(WAD, MAX_PRICE, WAD)
+    with pytest.raises(InvalidBook, match="forward of B"):
+        two_names(WAD, MAX_PRICE, 2 * WAD)
+
+
+@example([(16, True)] * 3 + [(1, True), (1, False)], 9, 16)
+@given(st.lists(st.tuples(st.integers(1, 16), st.booleans()), max_size=10), st.integers(1, 9), st.integers(1, 16))
+def test_only_what_waits_takes_room(sizes: list[tuple[int, bool]], window: int, more: int) -> None:
+    """Refused proposals hang between those in flight, and take none of the window."""
+    channel = Joined().alice.channel
+    half = HalfSigned(
+        State(channel.id, 1, Intent.OPERATE, 0, (0, 0), (0, 0), (0, 0), ZERO32), EMPTY_BOOK, Party.ZERO, JUNK
+    )
+    held = tuple(
+        Outstanding(replace(half, state=replace(half.state, version=at)), (Mark(),) * size)
+        for at, (size, _) in enumerate(sizes, 1)
+    )
+    waiting = tuple(at for at, (_, waits) in enumerate(sizes, 1) if waits)
+    channel = changed(channel, outstanding=held, in_flight=waiting)
+    operations = sum(size for size, waits in sizes if waits)
+    assert rules.has_room(channel, window, more) == (len(waiting) < window and operations + more <= 64)
