@@ -27,6 +27,8 @@ MAX_WAITING = 4_096
 """Effects that wait for the disk before no more is read from peers."""
 MANY = 64
 """Effects that wait for the disk before more is proposed: the peer begins with a part of what many channels say."""
+TURNS_TO_SHARE = 4
+"""Turns of the scheduler before a pass: callers whom the same news woke need fewer to say and sign what they have."""
 QUIET = 0.5
 """Seconds without anything to make durable after which the store moves its log into the main file."""
 QUICK = 0.005
@@ -190,8 +192,9 @@ class Driver:
                 # In a thread that is not abandoned: whoever cancels waits for it, as for an append.
                 await trio.to_thread.run_sync(self._store.checkpoint_log)
                 self._logged, self._is_idle = math.inf, True
-        # What callers sign whom the same read has woken shares this write.
-        await trio.lowlevel.checkpoint()
+        # What callers sign whom the same read has woken shares this write, or is the write.
+        for _ in range(TURNS_TO_SHARE):
+            await trio.lowlevel.checkpoint()
         if self._failure is not None:
             raise self._failure
 
@@ -200,7 +203,7 @@ class Driver:
 
     def _alone(self) -> ChannelId | None:
         """Return whose everything is that waits, if it may be carried out by who put it there."""
-        if not self._is_idle or not self._disk.is_quick or self._last is None or len(self._queue) > FEW:
+        if not self._is_idle or not self._disk.is_quick or self._last is None or len(self._queue) > 2 * FEW:
             return None
         others = any(not isinstance(item, Then) and item[0] != self._last for item in self._queue)
         return None if others else self._last

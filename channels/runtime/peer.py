@@ -18,7 +18,7 @@ from .clock import Clock
 from .log import log
 
 RECEIVE_SIZE = 65_536
-TURNS_TO_SAY = 3
+TURNS_TO_SAY = 2
 """Turns of the scheduler from queueing a message until the kernel has it, where it takes it at once."""
 PATIENCE = 2
 """Turns of the scheduler that a read of what is there already takes at most."""

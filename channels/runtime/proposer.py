@@ -200,6 +200,8 @@ class Proposer:
             await self.node.driver.breathe()
         at_once = self._goes_at_once()
         if not at_once and not self._is_serving and self._may_propose():
+            # The window is full: what was signed goes out now, or other news would come before it.
+            self.node.driver.at_once()
             self._without_room += 1
             try:
                 await self._patiently(self._has_room, self.node.config.reply_timeout)

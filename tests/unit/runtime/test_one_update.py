@@ -16,6 +16,7 @@ from channels.errors import ProposalRejected
 from channels.model import Acknowledge, ChannelId, Leg, Marks, keccak
 from channels.runtime import driver as driving
 from channels.runtime.config import NodeConfig
+from channels.runtime.driver import Driver
 from channels.runtime.live import LiveChannel
 from channels.runtime.node import Node, open_node
 from channels.runtime.peer import Link
@@ -170,3 +171,24 @@ async def test_a_stream_of_marks_shares_its_writes_on_both_sides(window: int) ->
         hers = pair.stores[0].writes
         assert sum(isinstance(record, Signed) for write in hers for record in write) == 200
         assert len(hers) <= 1.1 * 200 / max(1, window / 4)
+
+
+async def test_a_full_window_is_written_and_said_before_its_caller_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the next answer could come before it, and its caller sign on: the peer would have nothing to judge."""
+    monkeypatch.setattr(driving, "QUICK", 1_000.0)
+    async with both(1, window=8) as pair:
+        (channel,) = pair.channels
+        written, at_once = list[tuple[int, int, int]](), Driver.at_once
+
+        def seen(driver: Driver, *may: Any) -> None:
+            in_flight, waits = len(channel.state.in_flight), len(driver._queue)
+            at_once(driver, *may)
+            if driver is pair.alice.driver:
+                written.append((in_flight, waits, len(driver._queue)))
+
+        await channel.mark(marks(0))
+        monkeypatch.setattr(Driver, "at_once", seen)
+        for at in range(9):
+            last = await channel.post_mark(marks(at))
+        assert (8, 16, 0) in written, "eight records and eight messages, and nothing is left"
+        await last.agreed()
