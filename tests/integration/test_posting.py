@@ -214,6 +214,9 @@ async def test_what_one_channel_is_told_wakes_no_other() -> None:
         other = await pair.alice.node.open(terms_for(pair.local, b"another"))
         with trio.fail_after(PATIENCE):
             await pair.bob.node.incoming()
+        # A new channel hears of the latest block, and of its own opening, once.
+        await pair.until(lambda: other.state.chain.time == channel.state.chain.time)
+        await pair.alice.node.driver.flush()
         await trio.testing.wait_all_tasks_blocked(0.01)
         woken = []
 
