@@ -96,6 +96,8 @@ class Driver:
         """Whether `run` is there and does nothing: then what waits may be carried out by whoever put it there."""
         self._last: ChannelId | None = None
         """Whose the last batch was, where it was one channel's."""
+        self._passes = 0
+        """How often what waited was taken to be carried out."""
         self._logged = math.inf
         """When something was last appended that is in the store's log only, as far as we know."""
         self._failure: BaseException | None = None
@@ -183,18 +185,22 @@ class Driver:
     async def _something_to_do(self) -> None:
         """Return when something waits, and who was woken together with us had a turn; else have the store tidy up."""
         self._is_idle = True
-        while not self._queue and self._failure is None:
-            self._wake = trio.Event()
-            with trio.CancelScope(deadline=self._logged + QUIET) as self._quiet:
-                await self._wake.wait()
-            if not self._queue and trio.current_time() >= self._logged + QUIET:
-                self._is_idle = False
-                # In a thread that is not abandoned: whoever cancels waits for it, as for an append.
-                await trio.to_thread.run_sync(self._store.checkpoint_log)
-                self._logged, self._is_idle = math.inf, True
-        # What callers sign whom the same read has woken shares this write, or is the write.
-        for _ in range(TURNS_TO_SHARE):
-            await trio.lowlevel.checkpoint()
+        passes = -1
+        while passes != self._passes and self._failure is None:
+            while not self._queue and self._failure is None:
+                self._wake = trio.Event()
+                with trio.CancelScope(deadline=self._logged + QUIET) as self._quiet:
+                    await self._wake.wait()
+                if not self._queue and trio.current_time() >= self._logged + QUIET:
+                    self._is_idle = False
+                    # In a thread that is not abandoned: whoever cancels waits for it, as for an append.
+                    await trio.to_thread.run_sync(self._store.checkpoint_log)
+                    self._logged, self._is_idle = math.inf, True
+            # What callers sign whom the same read has woken shares this write. Where they made it the write, it is
+            # carried out by now, and what came since has turns of its own.
+            passes = self._passes
+            for _ in range(TURNS_TO_SHARE):
+                await trio.lowlevel.checkpoint()
         if self._failure is not None:
             raise self._failure
 
@@ -211,6 +217,7 @@ class Driver:
     def _taken(self) -> tuple[deque[tuple[ChannelId, Effect] | Then], Batch]:
         """Take what waits, and the records in it."""
         batch, self._queue = self._queue, deque()
+        self._passes += 1
         records: Batch = {}
         for item in batch:
             if not isinstance(item, Then) and isinstance(item[1], Persist):

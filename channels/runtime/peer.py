@@ -158,14 +158,15 @@ class Link:
             outputs = self.session.receive_data(bytes(data), self._clock(), more=True)
             is_answer = any(isinstance(o, Routed) and isinstance(o.effect, Send) for o in outputs)
             await self._carry_out(outputs)
-            if self.session.unanswered > 1:
-                self._asked.set()
-            elif self.session.unanswered:
+            if self.session.unanswered == 1 and not is_answer:
                 await self._carry_out(self.session.receive_data(b"", self._clock()))
             self._settle(is_answer)
             await self._pace(is_answer)
             if is_answer:
                 await self.said()
+            if self.session.unanswered:
+                # From here on it is read again: what more there is comes within some turns.
+                self._asked.set()
 
     async def _greeted(self, deadline: float) -> bytes | bytearray:
         """Receive from a peer that nobody knows yet, until its time is over."""

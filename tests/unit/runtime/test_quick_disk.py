@@ -17,7 +17,7 @@ from channels.core.records import Record, TurnMoved
 from channels.errors import StoreFailed
 from channels.model import ChannelId, keccak
 from channels.runtime import driver as driving
-from channels.runtime.driver import FEW, PAUSE, QUICK, QUIET, Driver
+from channels.runtime.driver import FEW, PAUSE, QUICK, QUIET, TURNS_TO_SHARE, Driver
 from channels.store import MemoryStore
 from channels.wire.messages import WantTurn
 from tests.roles import CHANNEL
@@ -175,6 +175,23 @@ async def test_nothing_goes_at_once_while_an_append_is_under_way(monkeypatch: py
         one.disk.stuck.set()
         await one.driver.flush()
         assert [word for word in one.heard if word in ("sent", "told")] == ["sent", "told"]
+
+
+async def test_what_comes_after_a_write_at_once_has_turns_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver was woken for what its caller then wrote itself: it does not write the next record alone for that."""
+    async with desk(monkeypatch) as one:
+        await one.append()
+        one.driver.submit(CHANNEL, [Persist(TurnMoved(1))])
+        for _ in range(TURNS_TO_SHARE - 1):
+            await trio.lowlevel.checkpoint()
+        one.driver.at_once()
+        written = len(one.disk.sizes)
+        one.driver.submit(CHANNEL, [Persist(TurnMoved(1))])
+        for _ in range(TURNS_TO_SHARE - 1):
+            await trio.lowlevel.checkpoint()
+            assert len(one.disk.sizes) == written, "somebody may still share it"
+        await one.driver.flush()
+        assert one.disk.sizes[written:] == [1]
 
 
 async def test_nothing_goes_at_once_on_a_slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
