@@ -33,9 +33,9 @@ QUIET = 0.5
 """Seconds without anything to make durable after which the store moves its log into the main file."""
 QUICK = 0.005
 """Seconds that an append may take in the trio thread: as long as another thread may keep the interpreter from it."""
-PAUSE = 20
+PAUSE = 10
 """How many times as long as a slow append took the disk is not waited for in the trio thread: slow ones stall it for
-less than a twentieth of the time, whatever the disk does."""
+less than a tenth of the time, whatever the disk does."""
 FEW = 64
 """Records in a batch that says something about the disk. Larger ones are always written in a worker thread."""
 

@@ -21,7 +21,7 @@ from tests.bench.two import ROOT, Bout, two
 
 Table = tuple[str, list[str]]
 Say = Callable[[str], None]
-WARM, BOUTS, UPDATES = 96, 8, 384
+WARM, BOUTS, UPDATES = 96, 24, 768
 STEPS, TAIL = 600, 0.02
 CHANNELS, PER_CHANNEL = 100, 6
 IDLE = 1_000
