@@ -304,7 +304,8 @@ class World:
             if machine.node.link_to(self.peer(machine, channel).role.address) is None:
                 return False
             known, final = live.state.chain, self.chain.final(channel)
-            if (known.deposits, known.paid, known.payouts) != (final.deposits, final.paid, final.payouts):
+            heard = known.deposits, known.paid, known.version, known.payouts
+            if heard != (final.deposits, final.paid, final.version, final.payouts):
                 return False
         return self._answered(channel)
 
