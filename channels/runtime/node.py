@@ -387,7 +387,11 @@ class Node:
         return marks
 
     async def send(self, call: Call) -> Receipt:
-        """Send a transaction and wait for it, in a worker thread."""
+        """Send a transaction and wait for it, in a worker thread.
+
+        What was decided before is carried out first: a signature leaves for the chain, too, only once it is durable.
+        """
+        await self.driver.flush()
         return await trio.to_thread.run_sync(self.chain.send, call)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 import trio
@@ -206,6 +207,28 @@ async def test_the_next_mark_is_signed_while_the_last_answer_is_written(slow_dis
         assert pair.bob.channel.state.version == first.version, "a proposal left before its record was durable"
         gate.open.set()
         await second.agreed()
+
+
+async def test_no_transaction_leaves_before_what_was_signed_is_durable(
+    slow_disks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dispute is answered with the newest state: its signature must not be on the chain and in no journal."""
+    gate, sent = Gate(), list[Any]()
+    async with opened_pair(stores=(gate, MemoryStore())) as pair:
+        channel, node = await holding(pair), pair.alice.node
+        gate.open.clear()
+        gate.waiting.clear()
+        await channel.post_mark(marks(pair, "2301"))
+        await pair.until(gate.waiting.is_set)
+        monkeypatch.setattr(node.chain, "send", sent.append)
+        call: Any = "a call"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(node.send, call)
+            await trio.sleep(0.05)
+            assert sent == []
+            gate.open.set()
+            await pair.until(lambda: sent == [call])
+        monkeypatch.undo()
 
 
 async def test_what_one_channel_is_told_wakes_no_other() -> None:
