@@ -148,7 +148,7 @@ PLANTS = {
     ),
     "nothing makes good for an Accept that was lost": Plant(
         "every proposal is answered",
-        60,
+        100,
         lambda: [
             patch.object(resumption, "_compare_agreed", _never),
             patch.object(updates, "repeat_answer", lambda channel, event: machine.Step(channel)),
