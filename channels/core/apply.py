@@ -106,12 +106,14 @@ def apply(
 
 
 def remarked(book: Book, operations: tuple[Mark, ...], salt: bytes) -> Book:
-    """Return the book that marks alone lead to, as `apply` would; the amounts stay what they are. Raises the same."""
-    draft = Draft(legs=book.legs, marks=book.marks)
+    """Return the book that marks alone lead to; the amounts stay what they are. Raises like `apply`."""
+    held = book.marks
     for operation in operations:
-        _check_marks(draft, operation.marks, book.legs)
-        draft = draft._replace(marks=operation.marks)
-    return Book(book.legs, draft.marks, salt) if book.legs else EMPTY_BOOK
+        if operation.marks.rows is not held.rows or not book.legs:
+            _check_cover(operation.marks, book.legs)
+        _check_time(operation.marks, held)
+        held = operation.marks
+    return book.marked(held, salt) if book.legs else EMPTY_BOOK
 
 
 def condensed(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
@@ -135,7 +137,8 @@ def condensed(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
 def _trade(draft: Draft, trade: Trade, setting: Setting) -> Draft:
     legs = net(draft.legs, trade.legs)
     if legs:
-        _check_marks(draft, trade.marks, legs)
+        _check_cover(trade.marks, legs)
+        _check_time(trade.marks, draft.marks)
     elif trade.marks != NO_MARKS:
         raise TradeInvalid("it closes every position, so it carries no marks")
     for leg in trade.legs:
@@ -151,7 +154,8 @@ def _withdraw(draft: Draft, withdraw: Withdraw, setting: Setting) -> Draft:
 
 
 def _mark(draft: Draft, mark: Mark, setting: Setting) -> Draft:
-    _check_marks(draft, mark.marks, draft.legs)
+    _check_cover(mark.marks, draft.legs)
+    _check_time(mark.marks, draft.marks)
     return draft._replace(marks=mark.marks)
 
 
@@ -218,13 +222,16 @@ _STEPS: dict[type, Callable[[Draft, Any, Setting], Draft]] = {
 }
 
 
-def _check_marks(draft: Draft, marks: Marks, legs: tuple[Leg, ...]) -> None:
+def _check_cover(marks: Marks, legs: tuple[Leg, ...]) -> None:
     if not (marks.cover_exactly(tuple([leg.key for leg in legs])) if legs else marks == NO_MARKS):
         if legs:
             marks.covering(legs)  # says what they lack, if anything
         raise TradeInvalid("the marks do not cover exactly the resulting book")
-    if marks.time < draft.marks.time:
-        raise MarkRefused("time", str(marks.time), f"not before {draft.marks.time}")
+
+
+def _check_time(marks: Marks, held: Marks) -> None:
+    if marks.time < held.time:
+        raise MarkRefused("time", str(marks.time), f"not before {held.time}")
 
 
 def _fold_payments(draft: Draft, payments: Pair) -> Draft:

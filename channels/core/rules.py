@@ -61,6 +61,9 @@ MAX_VALIDITY = 3_600
 """A CLOSE or REOPEN is valid for at most an hour: meanwhile nothing is signed above it."""
 
 
+_A_MARK = Mark()
+
+
 def next_version(channel: Channel) -> int:
     """Return the version our next proposal takes: above every one that either side ever signed, registered or left."""
     return top_version(channel) + 1
@@ -126,12 +129,21 @@ def judge(
 
 def judge_marks(channel: Channel, claimed: Claimed, *, now: int, view: Marks | None) -> None:
     """`judge` for a peer's proposal of marks alone: the same rules in the same order, and its state is not made."""
-    _check_version(channel, claimed.version, claimed.party)
-    _check_phase(channel, Mark())
-    _check_marks(channel, claimed.book.marks, claimed.party, now, view)
-    check_forwards(claimed.book)
+    _judge_marks(channel, claimed.version, claimed.book, claimed.party, now, view)
     if is_called(channel, claimed.party):
         _check_called(channel, claimed.state, claimed.book, claimed.party)
+
+
+def judge_own_marks(channel: Channel, version: int, book: Book, *, now: int) -> None:
+    """`judge` for a proposal of ours of marks alone."""
+    _judge_marks(channel, version, book, channel.me, now, None)
+
+
+def _judge_marks(channel: Channel, version: int, book: Book, proposer: Party, now: int, view: Marks | None) -> None:
+    _check_version(channel, version, proposer)
+    _check_phase(channel, _A_MARK)
+    _check_marks(channel, book.marks, proposer, now, view)
+    check_forwards(book)
 
 
 def closing(channel: Channel, operations: tuple[Operation, ...], proposer: Party) -> tuple[State, Book] | None:

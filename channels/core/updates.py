@@ -18,7 +18,7 @@ from ..wire import messages as m
 from ..wire.codec import MAX_MESSAGE, encode
 from ..wire.schema import MAX_OPERATIONS
 from . import events as e, notices as n, records as r, rules
-from .apply import apply, condensed
+from .apply import apply, condensed, remarked
 from .channel import Channel, Judged, Signing, changed
 from .commands import Notify, Send, Sign
 from .exposure import check_limits
@@ -43,22 +43,34 @@ def proposal_wanted(channel: Channel, event: e.ProposalWanted) -> Step:
         raise NotYourTurn(channel.turn)
     _check_window(channel, event)
     base, book = channel.tip
-    state, after = apply(
-        channel.id,
-        base,
-        book,
-        event.operations,
-        proposer=channel.me,
-        version=rules.next_version(channel),
-        salt=event.salt,
-        decimals=channel.terms.decimals,
-        policy=channel.policy,
-    )
-    rules.judge(channel, event.operations, state, after, proposer=channel.me, now=event.now, view=None)
+    version, marks = rules.next_version(channel), _marks_alone(event.operations)
+    if marks and base is not None:
+        after = remarked(book, marks, event.salt)
+        state = base.marked(version, after.hash)
+        rules.judge_own_marks(channel, version, after, now=event.now)
+    else:
+        state, after = apply(
+            channel.id,
+            base,
+            book,
+            event.operations,
+            proposer=channel.me,
+            version=version,
+            salt=event.salt,
+            decimals=channel.terms.decimals,
+            policy=channel.policy,
+        )
+        rules.judge(channel, event.operations, state, after, proposer=channel.me, now=event.now, view=None)
     _check_sendable(channel, event.operations)
     check_limits(channel, event.limits, event.operations, state, after)
     signing = Signing(state, after, event.operations, theirs=None)
     return Step(changed(channel, signing=signing), (Sign(state),))
+
+
+def _marks_alone(operations: tuple[Operation, ...]) -> tuple[Mark, ...]:
+    """Return the operations if they are marks, all of them: a stream of prices, for which there is a shorter way."""
+    marks = tuple([operation for operation in operations if isinstance(operation, Mark)])
+    return marks if len(marks) == len(operations) else ()
 
 
 def proposal_seen(channel: Channel, event: e.ProposalSeen) -> Step:

@@ -53,8 +53,7 @@ class Book:
     def __post_init__(self) -> None:
         if self.legs:
             _check(self.legs, self.marks)
-            if not isinstance(self.salt, bytes) or len(self.salt) != 32:
-                raise InvalidBook("the salt must have thirty-two bytes")
+            _check_salt(self.salt)
         elif self.salt or self.marks != NO_MARKS:
             raise InvalidBook("a book without legs has no marks and no salt")
 
@@ -71,6 +70,23 @@ class Book:
         if not self._hash:
             object.__setattr__(self, "_hash", keccak(self.encoded) if self.legs else ZERO32)
         return self._hash
+
+    def marked(self, marks: Marks, salt: bytes) -> Book:
+        """Return the book with other marks, and its salt. Raises InvalidBook like a birth.
+
+        Marks of the same rows cover the legs as these do: then only the numbers are checked.
+        """
+        if marks.rows is not self.marks.rows or not self.legs:
+            return Book(self.legs, marks, salt)
+        _check_levels(marks)
+        _check_salt(salt)
+        made = object.__new__(Book)
+        _set_legs(made, self.legs)
+        _set_marks(made, marks)
+        _set_salt(made, salt)
+        _set_encoded(made, b"")
+        _set_hash(made, b"")
+        return made
 
     @classmethod
     def of(cls, legs: Iterable[Leg], marks: Marks, salt: bytes) -> Book:
@@ -103,14 +119,28 @@ def _check(legs: tuple[Leg, ...], marks: Marks) -> None:
             raise InvalidBook("legs are unsorted or duplicated")
         what = "volatilities" if marks.rows.keys != keys else "spots and expiry marks"
         raise InvalidBook(f"the {what} do not cover exactly the legs")
-    rows, levels = marks.rows, marks.levels
-    spots, expiries = len(rows.names), len(rows.pairs)
+    spots, expiries = len(marks.rows.names), len(marks.rows.pairs)
     if len(legs) > MAX_LEGS or expiries > MAX_EXPIRIES or spots > MAX_UNDERLYINGS:
         raise InvalidBook(
             f"{len(legs)} legs, {expiries} expiries and {spots} underlyings exceed"
             f" {MAX_LEGS}, {MAX_EXPIRIES} and {MAX_UNDERLYINGS}"
         )
-    for (underlying, expiry), at, ratio in zip(rows.pairs, rows.spot_at, levels[spots : spots + expiries], strict=True):
+    _check_levels(marks)
+
+
+def _check_salt(salt: bytes) -> None:
+    if not isinstance(salt, bytes) or len(salt) != 32:
+        raise InvalidBook("the salt must have thirty-two bytes")
+
+
+def _check_levels(marks: Marks) -> None:
+    """Raise InvalidBook for an expiry too far away or a forward too high, of marks that a book of some legs has."""
+    rows, levels = marks.rows, marks.levels
+    spots, expiries = len(rows.names), len(rows.pairs)
+    ratios = levels[spots : spots + expiries]
+    if rows.last_expiry - marks.time <= MAX_TENOR and max(levels[:spots]) * max(ratios) < _FORWARD_LIMIT:
+        return  # no pair is beyond what the greatest of all keep
+    for (underlying, expiry), at, ratio in zip(rows.pairs, rows.spot_at, ratios, strict=True):
         if expiry - marks.time > MAX_TENOR:
             raise InvalidBook(f"expiry {expiry} is more than ten years after the marks")
         if levels[at] * ratio >= _FORWARD_LIMIT:
@@ -213,5 +243,7 @@ class _Cursor:
         return kind_of(value) if code == "k" else value
 
 
+_set_legs, _set_marks, _set_salt, _set_encoded, _set_hash = (Book.__dict__[name].__set__ for name in Book.__slots__)
+"""What fills the slots of a frozen book from within this module."""
 EMPTY_BOOK = Book((), NO_MARKS, b"")
 """The book of a channel that holds no positions."""

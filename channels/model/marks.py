@@ -114,6 +114,8 @@ class Rows:
     names: tuple[str, ...]
     pairs: tuple[tuple[str, int], ...]
     keys: tuple[SeriesKey, ...]
+    last_expiry: int = field(init=False)
+    """The latest of the pairs' expiries; 0 without any."""
     is_exact: bool = field(init=False)
     spot_at: tuple[int, ...] = field(init=False)
     """-1 for a pair without a spot, which exact ones are not."""
@@ -123,6 +125,7 @@ class Rows:
         _sorted("expiries", self.pairs)
         _sorted("volatilities", self.keys)
         places = {name: at for at, name in enumerate(self.names)}
+        object.__setattr__(self, "last_expiry", max((expiry for _, expiry in self.pairs), default=0))
         object.__setattr__(self, "is_exact", _is_exact(self.names, self.pairs, self.keys))
         object.__setattr__(self, "spot_at", tuple([places.get(name, -1) for name, _ in self.pairs]))
 
@@ -131,6 +134,7 @@ class Rows:
 class Marks:
     """One moment's marks; each tuple strictly sorted by its key fields. `Marks.at` builds one from human numbers.
 
+    Marks of the same series share their `rows`, as long as they are remembered.
     Raises InvalidBook where something is unsorted, duplicated, too many, or out of bounds.
     """
 
@@ -147,7 +151,7 @@ class Marks:
         _bounded("marks time", self.time, 0, MAX_TIME)
         names = tuple([m.underlying for m in self.spots])
         pairs = tuple([(m.underlying, m.expiry) for m in self.expiries])
-        object.__setattr__(self, "rows", Rows(names, pairs, tuple([m.key for m in self.vols])))
+        object.__setattr__(self, "rows", _rows(names, pairs, tuple([m.key for m in self.vols])))
         columns = map(_SPOT, self.spots), map(_RATIO, self.expiries), map(_DISCOUNT, self.expiries)
         object.__setattr__(
             self, "levels", tuple([level for column in columns for level in column] + [*map(_VOL, self.vols)])
@@ -247,6 +251,10 @@ class Marks:
         raise InvalidBook(f"the marks lack a spot for {underlying}")
 
 
+_rows = lru_cache(maxsize=256)(Rows)
+"""Rows, the same object for the same series while it is remembered: what stands on them is then the same, too."""
+
+
 def _encode(marks: Marks) -> bytes:
     rows, levels = marks.rows, marks.levels
     spots, expiries, vols = len(rows.names), len(rows.pairs), len(rows.keys)
@@ -294,7 +302,7 @@ def _read_rows(raw: bytes) -> Rows:
         _bounded("expiry", expiry, 1, MAX_TIME)
     for key in keys:
         check_series(*key)
-    return Rows(names, pairs, keys)
+    return _rows(names, pairs, keys)
 
 
 def decode_marks(encoded: bytes) -> Marks:

@@ -72,10 +72,43 @@ class State:
         ):
             _refuse(self)
 
+    def marked(self, version: int, book: bytes) -> State:
+        """Return the state of another version that has the same amounts and operates, with the book of that hash.
+
+        Only what differs is checked. Raises InvalidState like a birth.
+        """
+        if type(version) is not int or not 0 < version <= MAX_VERSION or type(book) is not bytes or len(book) != 32:
+            return State(self.channel, version, Intent.OPERATE, 0, self.deposits, self.withdrawals, self.balances, book)
+        made = object.__new__(State)
+        _set_channel(made, self.channel)
+        _set_version(made, version)
+        _set_intent(made, Intent.OPERATE)
+        _set_valid_until(made, 0)
+        _set_deposits(made, self.deposits)
+        _set_withdrawals(made, self.withdrawals)
+        _set_balances(made, self.balances)
+        _set_book(made, book)
+        _set_struct_hash(made, b"")
+        return made
+
     @property
     def collateral(self) -> int:
         """Deposits less withdrawals: what the balances add up to, in token units."""
         return sum(self.deposits) - sum(self.withdrawals)
+
+
+(
+    _set_channel,
+    _set_version,
+    _set_intent,
+    _set_valid_until,
+    _set_deposits,
+    _set_withdrawals,
+    _set_balances,
+    _set_book,
+    _set_struct_hash,
+) = (State.__dict__[name].__set__ for name in State.__slots__)
+"""What fills the slots of a frozen state from within this module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +148,7 @@ class Claimed:
     def state(self) -> State:
         """The state that the signature should be over. Made when first asked for."""
         if not self._state:
-            held = self.amounts
-            amounts = held.deposits, held.withdrawals, held.balances
-            self._state.append(State(held.channel, self.version, Intent.OPERATE, 0, *amounts, self.book.hash))
+            self._state.append(self.amounts.marked(self.version, self.book.hash))
         return self._state[0]
 
 

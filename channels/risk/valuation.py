@@ -75,6 +75,9 @@ class Moment(NamedTuple):
 def check_forwards(book: Book) -> None:
     """Raise OutOfBounds where `schedule` at the book's own marks would: for a forward outside [1, 2^92]."""
     marks, rows, levels = book.marks, book.marks.rows, book.marks.levels
+    spots, expiries = len(rows.names), len(rows.pairs)
+    if not expiries or min(levels[:spots]) * min(levels[spots : spots + expiries]) >= WAD:
+        return  # no forward is below 1, and none of a book is above 2^92 by birth
     for (_, expiry), at, ratio in zip(rows.pairs, rows.spot_at, levels[len(rows.names) :], strict=False):
         forward_down(levels[at], ratio if expiry > marks.time else WAD)
 

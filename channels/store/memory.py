@@ -19,17 +19,21 @@ class Journal:
         self.entries: list[Entry] = []
         self.signed: dict[int, bytes] = {}
         self.floor = 0
+        self.last: Entry | None = None
+        """The last checkpoint: of what is signed up to the floor, it and the entries kept are all there is."""
         self.length = 0
         self.extend(entries)
 
     def unknown(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the entries without signatures that are known; AlreadySigned for a second one of a version."""
-        signed, floor = dict[int, bytes](), self.floor
+        signed, floor, last = dict[int, bytes](), self.floor, self.last
         unknown: list[Entry] = []
         for entry in entries:
             version, digest = entry.version or 0, entry.digest or b""
             if entry.kind == SIGNED:
                 known = signed.get(version) or self.signed.get(version)
+                if known is None and version <= floor and last is not None:
+                    known = signed_in(":memory:", last).get(version)
                 if known != digest and (known or version <= floor):
                     raise AlreadySigned(version)
                 if known:
@@ -37,8 +41,7 @@ class Journal:
                 signed[version] = digest
             elif entry.kind == CHECKPOINT:
                 check_floor(version, max([floor, *self.signed, *signed]), is_first=not self.entries and not unknown)
-                floor = version
-                signed = {**signed, **signed_in(":memory:", entry)}
+                floor, last = version, entry
             unknown.append(entry)
         return unknown
 
@@ -49,12 +52,11 @@ class Journal:
         self.signed.update((e.version or 0, e.digest or b"") for e in entries if e.kind == SIGNED)
         if any(entry.kind == CHECKPOINT for entry in entries):
             checkpoints = [at for at, entry in enumerate(self.entries) if entry.kind == CHECKPOINT]
-            last = self.entries[checkpoints[-1]]
+            self.last = self.entries[checkpoints[-1]]
             if len(checkpoints) > 1:
                 self.entries[1 : checkpoints[-2]] = []
-            self.floor = last.version or 0
-            held = {e.version or 0: e.digest or b"" for e in self.entries if e.kind == SIGNED}
-            self.signed = {**signed_in(":memory:", last), **held}
+            self.floor = self.last.version or 0
+            self.signed = {e.version or 0: e.digest or b"" for e in self.entries if e.kind == SIGNED}
 
 
 class MemoryStore:
