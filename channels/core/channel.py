@@ -243,8 +243,9 @@ class Channel:
     @property
     def version(self) -> int:
         """The highest version both sides agreed; 0 where there is none."""
-        agreed, closing = self.agreed_version, self.closing
-        return max(agreed, closing.state.version) if closing else agreed
+        agreed, closing = self.agreed, self.closing
+        version = agreed.state.version if agreed else 0
+        return max(version, closing.state.version) if closing else version
 
     @property
     def base(self) -> tuple[State | None, Book]:
@@ -329,7 +330,8 @@ class Channel:
     @property
     def bar(self) -> State | None:
         """The CLOSE or REOPEN that we signed and that may still be mined: nothing may be signed above it."""
-        candidates = [out.half.state for out in self.outstanding if out.half.state.intent is not Intent.OPERATE]
+        operate = Intent.OPERATE
+        candidates = [state for out in self.outstanding if (state := out.half.state).intent is not operate]
         candidates += [self.closing.state] if self.closing else []
         if not candidates:
             return None

@@ -20,7 +20,7 @@ def check(before: Channel, after: Channel) -> None:
         _broken("the turn counter never falls", after.turn)
     if after.leap < before.leap:
         _broken("a recovery is for ever", after.leap)
-    if before.is_frozen or after.is_frozen:
+    if before.frozen or after.frozen or before.suspect or after.suspect:
         _check_frozen(before, after)
     if after.chain is not before.chain:
         _check_chain(before.chain, after.chain)

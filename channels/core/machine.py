@@ -59,8 +59,8 @@ def step(channel: Channel, event: e.Event) -> Step:
         detail = f"{type(event).__name__} led from {channel.phase.value} to {result.channel.phase.value}"
         raise InvariantBroken("transitions follow the table", detail)
     check(channel, result.channel)
-    told = tuple(Notify(notice) for notice in crossings(channel, result.channel))
-    result = replace(result, commands=result.commands + told) if told else result
+    if told := crossings(channel, result.channel):
+        result = replace(result, commands=result.commands + tuple(map(Notify, told)))
     return _checkpointed(result) if is_due(result.channel) else result
 
 

@@ -23,7 +23,7 @@ from .channel import Channel
 
 Standings = tuple[Standing, Standing]
 STANDINGS_KEPT = 512
-"""Verdicts that are remembered, with their books: two windows of a few channels, 6 MiB at most in a process."""
+"""Verdicts that are remembered, with their books: one or two for each of some hundred channels."""
 _Key = tuple[int, tuple[int, int], int, int, int]
 _remembered: dict[_Key, tuple[Standings, Book, MarginPolicy, MarginEngine]] = {}
 """By cash, decimals and the identities of book, policy and engine, which an entry keeps alive."""
@@ -40,29 +40,38 @@ def margins(
 def standings(
     book: Book, cash: tuple[int, int], decimals: int, policy: MarginPolicy, engine: MarginEngine
 ) -> Standings:
-    """Return both parties' verdicts at the book's marks, by their reports only where the engine cannot do without."""
-    return standings_many([(book, cash)], decimals, policy, engine)[0]
+    """Return both parties' verdicts at the book's marks, by their reports only where the engine cannot do without.
+
+    Remembered, like `margins`.
+    """
+    known = _remembered.get((id(book), cash, decimals, id(policy), id(engine)))
+    return known[0] if known else _judged([(book, cash)], decimals, policy, engine)[0]
 
 
 def standings_many(
     asked: Sequence[tuple[Book, tuple[int, int]]], decimals: int, policy: MarginPolicy, engine: MarginEngine
 ) -> list[Standings]:
-    """Return `standings` of each book and cash: the engine judges at once what is not remembered."""
-    keys = [(id(book), cash, decimals, id(policy), id(engine)) for book, cash in asked]
-    known = {key: _remembered[key][0] for key in keys if key in _remembered}
-    unknown = [at for at, key in enumerate(keys) if key not in known]
-    if unknown:
-        told = engine.standings_many([asked[at] for at in unknown], decimals, policy)
-        for at, found in zip(unknown, told, strict=True):
-            book, cash = asked[at]
-            if found is None:
-                one, other = margins(book, cash, decimals, policy, engine)
-                found = Standing.of(one), Standing.of(other)
-            if len(_remembered) >= STANDINGS_KEPT:
-                del _remembered[next(iter(_remembered))]
-            _remembered[keys[at]] = found, book, policy, engine
-            known[keys[at]] = found
-    return [known[key] for key in keys]
+    """Return `standings` of each book and cash, which the engine judges at once. The last one is remembered."""
+    if len(asked) == 1:
+        (book, cash), *_ = asked
+        return [standings(book, cash, decimals, policy, engine)]
+    return _judged(asked, decimals, policy, engine) if asked else []
+
+
+def _judged(
+    asked: Sequence[tuple[Book, tuple[int, int]]], decimals: int, policy: MarginPolicy, engine: MarginEngine
+) -> list[Standings]:
+    judged: list[Standings] = []
+    for (book, cash), told in zip(asked, engine.standings_many(asked, decimals, policy), strict=True):
+        if told is None:
+            one, other = margins(book, cash, decimals, policy, engine)
+            told = Standing.of(one), Standing.of(other)
+        judged.append(told)
+    # What comes next stands on the last: it is asked about again, the others are passed over.
+    if len(_remembered) >= STANDINGS_KEPT:
+        del _remembered[next(iter(_remembered))]
+    _remembered[id(book), cash, decimals, id(policy), id(engine)] = judged[-1], book, policy, engine
+    return judged
 
 
 def agreed_margins(channel: Channel) -> tuple[MarginReport, MarginReport]:
@@ -94,8 +103,9 @@ def crossings(before: Channel, after: Channel) -> tuple[n.BelowMaintenance | n.M
     terms, policy, engine = after.terms, after.policy, after.margin_engine
     state, book = before.base
     path = covered(before, after)
-    asked = [(book, state.balances if state else (0, 0)), *[(book, cash) for _, book, cash in path]]
-    verdicts = standings_many(asked, terms.decimals, policy, engine)
+    stood = standings(book, state.balances if state else (0, 0), terms.decimals, policy, engine)
+    asked = [(book, cash) for _, book, cash in path]
+    verdicts = [stood, *standings_many(asked, terms.decimals, policy, engine)]
     found: list[n.BelowMaintenance | n.MarginRestored] = []
     for (version, book, cash), (was, is_) in zip(path, pairwise(verdicts), strict=True):
         if was == is_:

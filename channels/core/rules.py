@@ -6,7 +6,7 @@ so two honest sides with one policy never disagree about it.
 
 from __future__ import annotations
 
-from operator import sub
+from operator import gt, sub
 
 from ..errors import (
     CalledForMargin,
@@ -275,11 +275,10 @@ def _check_marks(channel: Channel, marks: Marks, proposer: Party, now: int, view
 def _is_near(marks: Marks, view: Marks, near: int, apart: int) -> bool:
     """Whether no number of the marks is too far from the owner's: what the rows tell one by one, from their columns."""
     relative = len(marks.rows.names) + 2 * len(marks.rows.pairs)
-    for theirs, ours in zip(marks.levels[:relative], view.levels, strict=False):
-        if abs(theirs - ours) * WAD > near * ours:
-            return False
-    furthest: int = max(map(abs, map(sub, marks.levels[relative:], view.levels[relative:])))
-    return furthest <= apart
+    apart_by = [*map(abs, map(sub, marks.levels, view.levels))]
+    # |theirs - ours| · WAD > near · ours, in whole numbers.
+    limits = [near * ours // WAD for ours in view.levels[:relative]]
+    return max(apart_by[relative:]) <= apart and not any(map(gt, apart_by, limits))
 
 
 def _is_far(theirs: int, ours: int, tolerance: int) -> bool:

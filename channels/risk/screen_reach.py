@@ -83,6 +83,14 @@ class Reach:
         """Write into `found` the codes of those `states` of what is asked that are near enough; return the others."""
         left = []
         drifts = self.drifts([asked[at][0].marks for at in states])
+        cash = asked[states[0]][1]
+        if sum(drifts) < inf and all([asked[at][1] == cash for at in states]):
+            # Whoever cannot be moved over zero by the furthest of them is not moved by those that are nearer.
+            code = self.code(max(drifts), cash)
+            if code is not None:
+                for at in states:
+                    found[at] = code
+                return left
         for at, drift in zip(states, drifts, strict=True):
             code = self.code(drift, asked[at][1])
             if code is None:
