@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import InvalidBook
 from ..units import WAD
@@ -49,6 +49,8 @@ class Book:
     salt: bytes
     _encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
     _hash: bytes = field(default=b"", init=False, repr=False, compare=False)
+    _frame: _Frame | None = field(default=None, init=False, repr=False, compare=False)
+    """Of the encoding, what other marks of the same legs leave as it is."""
 
     def __post_init__(self) -> None:
         if self.legs:
@@ -61,14 +63,16 @@ class Book:
     def encoded(self) -> bytes:
         """The canonical bytes, as `decode_book` takes them; none for the empty book. Made when first asked for."""
         if not self._encoded and self.legs:
-            object.__setattr__(self, "_encoded", _encode(self))
+            if self._frame is None:
+                _set_frame(self, _frame_of(self))
+            _set_encoded(self, _encode(self))
         return self._encoded
 
     @property
     def hash(self) -> bytes:
         """Keccak-256 of `encoded`; zero for the empty book."""
         if not self._hash:
-            object.__setattr__(self, "_hash", keccak(self.encoded) if self.legs else ZERO32)
+            _set_hash(self, keccak(self.encoded) if self.legs else ZERO32)
         return self._hash
 
     def marked(self, marks: Marks, salt: bytes) -> Book:
@@ -86,6 +90,7 @@ class Book:
         _set_salt(made, salt)
         _set_encoded(made, b"")
         _set_hash(made, b"")
+        _set_frame(made, self._frame)
         return made
 
     @classmethod
@@ -147,44 +152,68 @@ def _check_levels(marks: Marks) -> None:
             raise InvalidBook(f"the forward of {underlying} {expiry} exceeds 2^92")
 
 
+class _Frame(NamedTuple):
+    """An encoding with zeros for its numbers: the values that `layout` takes, and where each kind of number goes."""
+
+    layout: Struct
+    values: tuple[Any, ...]
+    spot_high: slice
+    spot_low: slice
+    ratio: slice
+    discount: slice
+    vol: slice
+
+
+_SALT_AT, _TIME_AT = 1, 2
+
+
 @lru_cache(maxsize=256)
-def _rows(spots: int, expiries: int, legs: int) -> tuple[bytes, Struct, Struct, Struct]:
-    """Return the words before the spots' length for a book of so many, and its three arrays: a length, then rows."""
-    expiries_at = 5 * 32 + 32 + spots * 2 * 32
-    legs_at = expiries_at + 32 + expiries * 4 * 32
-    return (
-        word(5 * 32) + word(expiries_at) + word(legs_at),
-        Struct(">24xQ" + spots * "32s20xIQ"),
-        Struct(">24xQ" + expiries * "32s24xQ24xQ24xQ"),
-        Struct(">24xQ" + legs * "160s24xQ"),
+def _layout(spots: int, expiries: int, legs: int) -> Struct:
+    """Return the layout for so many: a head, then three arrays, each of them a length and rows."""
+    rows = spots * "32s20xIQ", expiries * "32s24xQ24xQ24xQ", legs * "160s24xQ"
+    return Struct(">32s32s24xQ96s" + "".join(["24xQ" + array for array in rows]))
+
+
+def _frame_of(book: Book) -> _Frame:
+    names, pairs, legs = book.marks.rows.names, book.marks.rows.pairs, book.legs
+    pairs_at = 5 * 32 + 32 + len(names) * 2 * 32
+    legs_at = pairs_at + 32 + len(pairs) * 4 * 32
+    values: list[Any] = [_TUPLE_AT, b"", 0, word(5 * 32) + word(pairs_at) + word(legs_at), len(names)]
+    spots = len(values)
+    for name in names:
+        values += (underlying_word(name), 0, 0)
+    values.append(len(pairs))
+    expiries = len(values)
+    for name, expiry in pairs:
+        values += (underlying_word(name), expiry, 0, 0)
+    values.append(len(legs))
+    vols = len(values)
+    for leg in legs:
+        values += (leg.words, 0)
+    return _Frame(
+        _layout(len(names), len(pairs), len(legs)),
+        tuple(values),
+        slice(spots + 1, expiries - 1, 3),
+        slice(spots + 2, expiries - 1, 3),
+        slice(expiries + 2, vols - 1, 4),
+        slice(expiries + 3, vols - 1, 4),
+        slice(vols + 1, None, 2),
     )
 
 
 def _encode(book: Book) -> bytes:
-    marks, rows, levels = book.marks, book.marks.rows, book.marks.levels
-    names, pairs = len(rows.names), len(rows.pairs)
-    offsets, spot_rows, expiry_rows, leg_rows = _rows(names, pairs, len(book.legs))
-    spots: list[Any] = []
-    for name, spot in zip(rows.names, levels[:names], strict=True):
-        spots += (underlying_word(name), spot >> 64, spot & _LOW)
-    ratios, discounts = levels[names : names + pairs], levels[names + pairs : names + 2 * pairs]
-    expiries: list[Any] = []
-    for (name, expiry), ratio, discount in zip(rows.pairs, ratios, discounts, strict=True):
-        expiries += (underlying_word(name), expiry, ratio, discount)
-    legs: list[Any] = []
-    for leg, vol in zip(book.legs, levels[names + 2 * pairs :], strict=True):
-        legs += (leg.words, vol)
-    return b"".join(
-        (
-            _TUPLE_AT,
-            book.salt,
-            marks.time.to_bytes(32, "big"),
-            offsets,
-            spot_rows.pack(names, *spots),
-            expiry_rows.pack(pairs, *expiries),
-            leg_rows.pack(len(book.legs), *legs),
-        )
-    )
+    marks, frame = book.marks, book._frame
+    assert frame is not None
+    names, pairs, levels = len(marks.rows.names), len(marks.rows.pairs), marks.levels
+    values = [*frame.values]
+    values[_SALT_AT], values[_TIME_AT] = book.salt, marks.time
+    spots = levels[:names]
+    values[frame.spot_high] = [spot >> 64 for spot in spots]
+    values[frame.spot_low] = [spot & _LOW for spot in spots]
+    values[frame.ratio] = levels[names : names + pairs]
+    values[frame.discount] = levels[names + pairs : names + 2 * pairs]
+    values[frame.vol] = levels[names + 2 * pairs :]
+    return frame.layout.pack(*values)
 
 
 def decode_book(encoded: bytes) -> Book:
@@ -243,7 +272,9 @@ class _Cursor:
         return kind_of(value) if code == "k" else value
 
 
-_set_legs, _set_marks, _set_salt, _set_encoded, _set_hash = (Book.__dict__[name].__set__ for name in Book.__slots__)
+_set_legs, _set_marks, _set_salt, _set_encoded, _set_hash, _set_frame = (
+    Book.__dict__[name].__set__ for name in ("legs", "marks", "salt", "_encoded", "_hash", "_frame")
+)
 """What fills the slots of a frozen book from within this module."""
 EMPTY_BOOK = Book((), NO_MARKS, b"")
 """The book of a channel that holds no positions."""

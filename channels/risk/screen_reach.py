@@ -81,10 +81,10 @@ class Reach:
 
     def tell(self, asked: Sequence[tuple[Book, tuple[int, int]]], states: Sequence[int], found: list[int]) -> list[int]:
         """Write into `found` the codes of those `states` of what is asked that are near enough; return the others."""
-        left = []
+        left = list[int]()
         drifts = self.drifts([asked[at][0].marks for at in states])
         cash = asked[states[0]][1]
-        if sum(drifts) < inf and all([asked[at][1] == cash for at in states]):
+        if sum(drifts) < inf and all(asked[at][1] == cash for at in states):
             # Whoever cannot be moved over zero by the furthest of them is not moved by those that are nearer.
             code = self.code(max(drifts), cash)
             if code is not None:

@@ -77,7 +77,17 @@ def _unpack_short(raw: Any) -> int:
 _SHORT = s.Codec(_pack_short, _unpack_short)
 """An amount as msgpack's integer, in thirty-two bytes only where it is none."""
 _SHORT_PAIR = s.sequence(_SHORT, 2, 2)
-_SHORT_STATE = s.struct(
+
+
+def _pack_state(state: Any) -> Any:
+    """Its birth has checked what the fields' own codecs would: they are only asked for amounts that msgpack has not."""
+    if type(state) is not State:
+        s.refuse("a state is expected")
+    pairs = [tuple(map(_pack_short, pair)) for pair in (state.deposits, state.withdrawals, state.balances)]
+    return bytes(state.channel), state.version, int(state.intent), state.valid_until, *pairs, bytes(state.book)
+
+
+_STATE_FIELDS = s.struct(
     State,
     channel=s.BYTES32,
     version=s.NUMBER,
@@ -88,6 +98,7 @@ _SHORT_STATE = s.struct(
     balances=_SHORT_PAIR,
     book=s.BYTES32,
 )
+_SHORT_STATE = s.Codec(_pack_state, _STATE_FIELDS.unpack)
 
 
 def _is_short(raw: Any) -> bool:
@@ -133,7 +144,7 @@ _MARKS_AT = {1: 3, 3: 1}
 
 
 def _pack_operation(operation: Any, own: Marks) -> Any:
-    if isinstance(operation, Trade | Mark) and (operation.marks is own or operation.marks == own):
+    if isinstance(operation, (Trade, Mark)) and (operation.marks is own or operation.marks == own):
         return _OPERATION_WITHOUT_MARKS.pack(operation)
     return s.OPERATION.pack(operation)
 
