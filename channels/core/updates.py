@@ -78,8 +78,8 @@ def proposal_seen(channel: Channel, event: e.ProposalSeen) -> Step:
     if version <= channel.version:
         return repeat_answer(channel, event)
     _check_in_turn(channel)
-    noted = note_version(channel, version)
-    channel = channel if isinstance(half, Claimed) else noted
+    if not isinstance(half, Claimed):
+        channel = note_version(channel, version)
     try:
         if channel.phase is Phase.CLOSED:
             raise UnexpectedMessage("Propose", channel.phase.value)
@@ -100,7 +100,7 @@ def proposal_seen(channel: Channel, event: e.ProposalSeen) -> Step:
                 view=event.view,
             )
     except RuleViolation as refused:
-        return refuse(noted, version, refused)
+        return refuse(note_version(channel, version), version, refused)
     return Step(changed(channel, unanswered=(*channel.unanswered, Judged(half, event.operations))))
 
 
