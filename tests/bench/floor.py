@@ -20,10 +20,10 @@ from sha3 import keccak_256
 
 _SECRET = bytes(31) + b"\x07"
 _KEY = coincurve.PrivateKey(_SECRET)
-_DIGEST = keccak_256(b"state").digest()
+DIGEST = keccak_256(b"state").digest()
 _PACKED = bytes(12 * 32)
 """As long as an encoded state with its type hash."""
-_SIGNATURE = _KEY.sign_recoverable(_DIGEST, hasher=None)
+_SIGNATURE = _KEY.sign_recoverable(DIGEST, hasher=None)
 _CONTEXT = GLOBAL_CONTEXT.ctx
 _PARSED = ffi.new("secp256k1_ecdsa_recoverable_signature *")
 lib.secp256k1_ecdsa_recoverable_signature_parse_compact(_CONTEXT, _PARSED, _SIGNATURE[:64], _SIGNATURE[64])
@@ -32,20 +32,23 @@ lib.secp256k1_ecdsa_recoverable_signature_convert(_CONTEXT, _PLAIN, _PARSED)
 _PUBLIC = _KEY.public_key.public_key
 
 
-def _sign() -> None:
+def sign() -> None:
+    """Make a recoverable signature."""
     made = ffi.new("secp256k1_ecdsa_recoverable_signature *")
-    assert lib.secp256k1_ecdsa_sign_recoverable(_CONTEXT, made, _DIGEST, _SECRET, ffi.NULL, ffi.NULL)
+    assert lib.secp256k1_ecdsa_sign_recoverable(_CONTEXT, made, DIGEST, _SECRET, ffi.NULL, ffi.NULL)
 
 
-def _verify() -> None:
-    assert lib.secp256k1_ecdsa_verify(_CONTEXT, _PLAIN, _DIGEST, _PUBLIC)
+def verify() -> None:
+    """Verify a signature under a known key."""
+    assert lib.secp256k1_ecdsa_verify(_CONTEXT, _PLAIN, DIGEST, _PUBLIC)
 
 
-def _digest() -> None:
+def digest() -> None:
+    """Hash a state and what is signed of it."""
     keccak_256(b"\x19\x01" + bytes(32) + keccak_256(_PACKED).digest()).digest()
 
 
-PIECES: dict[str, Callable[[], None]] = {"signature": _sign, "verification": _verify, "digest": _digest}
+PIECES: dict[str, Callable[[], None]] = {"signature": sign, "verification": verify, "digest": digest}
 REPEAT = 30
 """Calls of each piece in one sample: a few milliseconds."""
 
@@ -87,8 +90,8 @@ def pieces() -> dict[str, float]:
     return took
 
 
-def fsyncs(folder: Path, count: int = 40) -> list[float]:
-    """Return what `count` syncs of a page written in place took, seconds, shortest first."""
+def fsyncs(folder: Path, count: int = 40, pause: float = 0.0) -> list[float]:
+    """Return what `count` syncs of a page written in place took, seconds, shortest first; `pause` seconds between."""
     place = folder / "fsync"
     took = []
     with place.open("wb+", buffering=0) as file:
@@ -97,6 +100,7 @@ def fsyncs(folder: Path, count: int = 40) -> list[float]:
         for at in range(count):
             file.seek(4096 * (at % 64))
             file.write(os.urandom(4096))
+            time.sleep(pause)
             start = time.perf_counter()
             os.fdatasync(file.fileno())
             took.append(time.perf_counter() - start)

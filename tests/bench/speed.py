@@ -14,6 +14,7 @@ from pathlib import Path
 
 import trio
 
+from tests.bench import bare
 from tests.bench.floor import fsyncs, middle, pieces
 from tests.bench.probe import within
 from tests.bench.profile import OTHER, PARTS
@@ -23,6 +24,8 @@ Table = tuple[str, list[str]]
 Say = Callable[[str], None]
 WARM, BOUTS, UPDATES = 96, 24, 768
 STEPS, TAIL = 600, 0.02
+SPACE = 0.002
+"""Seconds between syncs that are not back to back: a disk, and a processor, that rested take longer."""
 CHANNELS, PER_CHANNEL = 100, 6
 IDLE = 1_000
 PROFILED = 3_000
@@ -81,11 +84,11 @@ async def durable(folder: Path, say: Say) -> list[Case]:
             single.append(await pair.stream(channels[:1], UPDATES))
             many.append(await pair.stream(channels, PER_CHANNEL))
         say(f"throughput of one channel {pooled(single):.2f} / floor, of many {pooled(many):.2f}")
-        disk = fsyncs(folder, 100)
+        disk, spaced = fsyncs(folder, 100), fsyncs(folder, 100, SPACE)
         one = [await pair.step(channels[0], STEPS // 4) for _ in range(4)]
-        disk = sorted(disk + fsyncs(folder, 100))
+        disk, spaced = sorted(disk + fsyncs(folder, 100)), sorted(spaced + fsyncs(folder, 100, SPACE))
         say("one at a time")
-    return [throughput(single), *latency(one, disk), together(single, many)]
+    return [throughput(single), *latency(one, disk, spaced, bare.updates(folder)), together(single, many)]
 
 
 async def idle(folder: Path) -> Case:
@@ -171,7 +174,7 @@ def mean_of(updates: Sequence[tuple[float, dict[str, float]]]) -> str:
     return ", ".join(f"{name} {ms(total[name] / len(updates))}" for name in PIECES)
 
 
-def latency(one: Sequence[Bout], disk: Sequence[float]) -> list[Case]:
+def latency(one: Sequence[Bout], disk: Sequence[float], spaced: Sequence[float], alone: Sequence[float]) -> list[Case]:
     updates = anatomy(one)
     half, most = updates[len(updates) // 2][0], updates[len(updates) * 99 // 100][0]
     sync, slow = middle(disk), disk[len(disk) * 99 // 100]
@@ -183,8 +186,9 @@ def latency(one: Sequence[Bout], disk: Sequence[float]) -> list[Case]:
             "one update at a time, durable: p50",
             f"≤ 2 fsyncs + 4 × floor = {ms(bound)}",
             f"**{ms(half)}**, {half / bound:.1f} × that",
-            f"from the call to the owner's confirmation; fsync here now: p50 {ms(sync)}, p99 {ms(slow)}; "
-            f"the middle half: {mean_of(core)}",
+            f"from the call to the owner's confirmation; fsync here now: p50 {ms(sync)}, p99 {ms(slow)}, and p50 "
+            f"{ms(middle(spaced))} with {SPACE * 1e3:.0f} ms between, as an update has; the least of it, without ours: "
+            f"{ms(middle(alone))}; the middle half: {mean_of(core)}",
         ),
         Case(
             "one update at a time, durable: p99",
