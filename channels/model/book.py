@@ -93,6 +93,10 @@ class Book:
         _set_frame(made, self._frame)
         return made
 
+    def cut(self, marks: Marks) -> Marks:
+        """Return marks cut to what these legs need, as `Marks.covering` does. Raises InvalidBook like it."""
+        return marks if marks.rows is self.marks.rows and self.legs else marks.covering(self.legs)
+
     @classmethod
     def of(cls, legs: Iterable[Leg], marks: Marks, salt: bytes) -> Book:
         """Build a book from legs in any order and marks that cover at least them; without legs it is EMPTY_BOOK."""

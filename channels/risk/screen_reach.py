@@ -127,7 +127,7 @@ class Reach:
         moved: Array = np.array([numbers(one, self._time) for one in marks], dtype=np.float64)
         moved -= at
         np.abs(moved, out=moved)
-        far = np.any(moved > limits, axis=1)
+        far = np.logical_or.reduce(moved > limits, axis=1)
         moved *= weights
         drifts = np.add.reduce(moved, axis=1)
         drifts[far] = inf

@@ -32,6 +32,7 @@ from ..model import (
     ZERO32,
     ZERO_ADDRESS,
     Agreed,
+    Book,
     ChannelId,
     Close,
     CloseOut,
@@ -256,7 +257,7 @@ class LiveChannel:
 
     async def mark(self, marks: Marks | None = None) -> Confirmation:
         """Get new marks agreed: the node's market's, or those given."""
-        return await self._agree(lambda: (self._marked(marks),))
+        return await self._agree(lambda: (self._marked(marks, self.state.book),))
 
     async def post_mark(self, marks: Marks | None = None) -> Posted:
         """Propose new marks in a version of their own and return without the answer: `agreed()` of the result waits.
@@ -265,11 +266,10 @@ class LiveChannel:
         and a window of them is in flight. Waits for the turn and for room, so the peer sets the pace. Raises like
         `propose`, and what the answer raises in `agreed()`.
         """
-        return await self._proposer.post(lambda: (self._marked(marks, self.state.tip[1].legs),))
+        return await self._proposer.post(lambda: (self._marked(marks, self.state.tip[1]),))
 
-    def _marked(self, marks: Marks | None = None, legs: tuple[Leg, ...] | None = None) -> Mark:
-        legs = self.state.book.legs if legs is None else legs
-        return Mark((marks or self._node.marks(legs)).covering(legs) if legs else NO_MARKS)
+    def _marked(self, marks: Marks | None, book: Book) -> Mark:
+        return Mark(book.cut(marks or self._node.marks(book.legs)) if book.legs else NO_MARKS)
 
     async def withdraw(self, amount: Human) -> Confirmation:
         """Get a withdrawal of ours agreed, in tokens; the node then registers it and the adjudicator pays."""

@@ -173,7 +173,7 @@ class Seat:
         if (claimed := self._claimed(message)) is not None:
             if isinstance(claimed, RuleViolation):
                 return e.ProposalBroken(message.version, claimed)
-            return e.ProposalSeen(claimed, message.operations, now, self._view(claimed.book.legs, now))
+            return e.ProposalSeen(claimed, message.operations, now, self._view(claimed.book.legs, now, claimed.book))
         base, book = channel.tip
         try:
             state, after = apply(
@@ -269,11 +269,13 @@ class Seat:
             gross = tokens_down(sum(abs(position.value) for position in held), channel.terms.decimals)
         return Offer(channel.id, mine, -sign * paid, value, gross, channel.terms.decimals)
 
-    def _view(self, legs: tuple[Leg, ...], now: int) -> Marks | None:
-        """Return the market's marks cut to these legs; a market that lacks one of them has no view."""
+    def _view(self, legs: tuple[Leg, ...], now: int, book: Book | None = None) -> Marks | None:
+        """Return the market's marks cut to these legs, `book`'s if it is given; a market that lacks one has no view."""
         try:
             marks = self.market(legs, now) if legs else None
-            return marks.covering(legs) if marks else None
+            if marks is None:
+                return None
+            return book.cut(marks) if book else marks.covering(legs)
         except InvalidBook:
             return None
 

@@ -83,7 +83,10 @@ def _pack_state(state: Any) -> Any:
     """Its birth has checked what the fields' own codecs would: they are only asked for amounts that msgpack has not."""
     if type(state) is not State:
         s.refuse("a state is expected")
-    pairs = [tuple(map(_pack_short, pair)) for pair in (state.deposits, state.withdrawals, state.balances)]
+    pairs: Any = (state.deposits, state.withdrawals, state.balances)
+    amounts = [amount for pair in pairs for amount in pair]
+    if min(amounts) < -(2**63) or max(amounts) >= 2**64:
+        pairs = [tuple(map(_pack_short, pair)) for pair in pairs]
     return bytes(state.channel), state.version, int(state.intent), state.valid_until, *pairs, bytes(state.book)
 
 
