@@ -203,6 +203,9 @@ class Channel:
     """The agreed version at which we called the peer for collateral on this connection."""
     call_judged: int = 0
     """The agreed version at which a collateral call of the peer's was judged: further ones there are not."""
+    call_held: tuple[int, int] = (0, 0)
+    """Version and amount of the first collateral call of the peer's at an agreed REOPEN that we have not heard to be
+    registered: it is judged when we do. Version 0: none was held yet."""
     recorded: int = field(default=0, compare=False)
     """How many records the journal holds since the channel opened or its last checkpoint."""
     margin_engine: MarginEngine = field(default=EXACT, compare=False, repr=False)

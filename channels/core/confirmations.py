@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from . import events as e, notices as n, records as r
 from .channel import Channel, changed
+from .collateral import judge_held
 from .commands import Notify
 from .facts import CalledSeen, CuredSeen, DepositSeen, LiquidatedSeen, ReleasedSeen
 from .outcome import Outcome, Step, freeze
@@ -83,7 +84,7 @@ def registration_confirmed(channel: Channel, event: e.RegistrationConfirmed) -> 
         outcome.notify(n.DisputeEnded(fact.version))
     else:
         outcome.notify(n.Registered(fact.version))
-    return outcome.done()
+    return judge_held(outcome.done())
 
 
 def margin_confirmed(channel: Channel, event: e.MarginConfirmed) -> Step:

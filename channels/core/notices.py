@@ -55,7 +55,8 @@ class MarginRestored:
 class CollateralCalled:
     """A party was called for all that it lacks at `version` by the CSA terms, token units: by the peer, or by us.
 
-    The peer's call is told only if we compute the same amount. It replaces any call of an older version.
+    The peer's call is told only if we compute the same amount, and not before its version operates here. It replaces
+    any call of an older version.
     """
 
     party: Party

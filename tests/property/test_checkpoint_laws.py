@@ -23,7 +23,8 @@ from tests.sansio import Side
 
 VOLATILE = {
     "seen", "peer_said", "refused", "unanswered", "signing", "is_resumed", "unresponsive", "turn_wanted", "turn_used",
-    "idle_turns", "turn_needed", "called", "call_judged", "mark_policy", "policy", "margin_engine", "recorded",
+    "idle_turns", "turn_needed", "called", "call_judged", "call_held", "mark_policy", "policy", "margin_engine",
+    "recorded",
 }  # fmt: skip
 """What no record brings back: what the owner's configuration says, and what a connection tells anew."""
 OPENING = {"deployment", "terms", "id", "me", "initiated"}
