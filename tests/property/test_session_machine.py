@@ -15,6 +15,7 @@ from hypothesis.stateful import (
 from channels.core import events as e, views
 from channels.core.exposure import exposure
 from channels.core.limits import NO_LIMITS
+from channels.core.monitor import agreed_standings
 from channels.core.phases import Phase
 from channels.model import (
     Acknowledge,
@@ -291,7 +292,7 @@ class TwoSides(SessionLaws):
     @precondition(lambda self: self.chain.disputed)
     @rule()
     def end_the_dispute(self) -> None:
-        """Both hear of it, agree to go on, and have it mined."""
+        """Both hear of it, agree to go on, and have it mined; whose peer lacks margin hears that first, and calls."""
         self.hear_all()
         self.world.reconnect()
         side = self.holder()
@@ -300,6 +301,20 @@ class TwoSides(SessionLaws):
                 self.fired["reopen"] += 1
             self.world.settle()
             self.mine_what_is_closing()
+            for one in self.world.sides:
+                if not agreed_standings(one.channel)[one.me.other].covers_initial:
+                    self.call_ahead(one)
+
+    def call_ahead(self, side: Side) -> None:
+        """One side hears all the news and calls for what is due; the other has still to hear them."""
+        for item in self.chain.news[side.heard :]:
+            self._hear(side, item)
+        side.heard = len(self.chain.news)
+        if views.collateral_due(side.channel):
+            self.world.act(side, e.CollateralWanted())
+            self.world.settle()
+            version, _ = self.world.other(side).channel.call_held
+            self.fired["call held"] += version == side.channel.base_version
 
     @precondition(lambda self: any(s.heard < len(self.chain.news) for s in self.world.sides))
     @rule(who=SIDES, fuse=fuses, news=st.integers(1, 9))
@@ -328,7 +343,7 @@ RULES = frozenset(
     {
         "killed", "trade", "mark", "withdraw", "housekeeping", "close", "reopen", "delivered", "settled", "dropped",
         "connected", "restarted", "deposit", "challenge", "closed", "reopened", "heard", "turn wanted", "turn spared",
-        "old accept", "close-out", "collateral asked", "collateral told", "old call",
+        "old accept", "close-out", "collateral asked", "collateral told", "old call", "call held",
         "window", "accepted together",
         "answer put off", "killed behind another", "WindowFull", "sent again", "ExposureTooHigh",
         "ended open", "ended disputed", "ended settling", "ended closed",
