@@ -157,9 +157,8 @@ def _check_levels(marks: Marks) -> None:
 
 
 class _Frame(NamedTuple):
-    """An encoding with zeros for its numbers: the values that `layout` takes, and where each kind of number goes."""
+    """An encoding with zeros for its numbers: the values that `_layout` takes, and where each kind of number goes."""
 
-    layout: Struct
     values: tuple[Any, ...]
     spot_high: slice
     spot_low: slice
@@ -195,7 +194,6 @@ def _frame_of(book: Book) -> _Frame:
     for leg in legs:
         values += (leg.words, 0)
     return _Frame(
-        _layout(len(names), len(pairs), len(legs)),
         tuple(values),
         slice(spots + 1, expiries - 1, 3),
         slice(spots + 2, expiries - 1, 3),
@@ -217,7 +215,8 @@ def _encode(book: Book) -> bytes:
     values[frame.ratio] = levels[names : names + pairs]
     values[frame.discount] = levels[names + pairs : names + 2 * pairs]
     values[frame.vol] = levels[names + 2 * pairs :]
-    return frame.layout.pack(*values)
+    # Looked up, not kept in the frame: a Struct can be neither copied nor pickled, and a book can.
+    return _layout(names, pairs, len(book.legs)).pack(*values)
 
 
 def decode_book(encoded: bytes) -> Book:

@@ -1,18 +1,41 @@
-"""Laws of the book: its bytes are eth-abi's, no other bytes are read, and netting is addition."""
+"""Laws of the book: its bytes are eth-abi's, no other bytes are read, netting is addition, and other marks make the
+book that its birth makes of them."""
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
+from typing import Any
 
 import eth_abi
 import pytest
 from hypothesis import given, strategies as st
 
 from channels.errors import InvalidBook
-from channels.model import EMPTY_BOOK, ZERO32, Book, Leg, decode_book, keccak, net
+from channels.model import (
+    EMPTY_BOOK,
+    NO_MARKS,
+    ZERO32,
+    Book,
+    ExpiryMark,
+    Leg,
+    Marks,
+    SpotMark,
+    VolMark,
+    decode_book,
+    keccak,
+    marks as marks_module,
+    net,
+)
 from channels.model.book import MAX_BOOK_BYTES
-from channels.model.option import MAX_QUANTITY
-from tests.strategies import books, legs_of_a_book
+from channels.model.marks import MAX_RATIO, MAX_TENOR, MAX_VOL, decode_marks
+from channels.model.option import MAX_PRICE, MAX_QUANTITY
+from channels.units import WAD
+from tests.roles import EXPIRY, NOW
+from tests.strategies import books, legs_of_a_book, marks_for
 
 BOOK_TYPE = (
     "(bytes32,uint64,(bytes32,uint128)[],(bytes32,uint64,uint128,uint128)[],"
@@ -133,3 +156,151 @@ def test_netting_beyond_the_quantity_bound_is_refused(legs: tuple[Leg, ...]) -> 
     assert net([most], [Leg(*most.key, -1)])[0].quantity == MAX_QUANTITY - 1
     with pytest.raises(InvalidBook, match="exceed"):
         net([most], [Leg(*most.key, 1)])
+
+
+# ── Other marks of the same legs ────────────────────────────────────────────────────────────────────────────────────
+
+
+def outcome(make: Callable[..., Book], *values: Any) -> Any:
+    """The book with its bytes and hash, as its own birth makes them; or what was refused, word for word."""
+    try:
+        made = make(*values)
+    except (InvalidBook, AttributeError) as refused:
+        return type(refused), str(refused)
+    assert made.encoded == (by_eth_abi(made) if made.legs else b"")
+    return made, hash(made), repr(made), made.encoded, made.hash, [type(getattr(made, f.name)) for f in fields(made)]
+
+
+@st.composite
+def loose_marks(draw: st.DrawFn, legs: tuple[Leg, ...]) -> Marks:
+    """Marks of these legs, whatever a book says to them: too early for an expiry, or of too high a forward."""
+    level = st.sampled_from([1, WAD, MAX_PRICE]) | st.integers(1, MAX_PRICE)
+    factor = st.sampled_from([1, WAD - 1, WAD, WAD + 1, MAX_RATIO]) | st.integers(1, MAX_RATIO)
+    last = max(leg.expiry for leg in legs)
+    return Marks(
+        draw(st.sampled_from([NOW, last, last + 1, max(0, last - MAX_TENOR), max(0, last - MAX_TENOR - 1), 0])),
+        tuple(SpotMark(name, draw(level)) for name in sorted({leg.underlying for leg in legs})),
+        tuple(ExpiryMark(*pair, draw(factor), draw(factor)) for pair in sorted({leg.key[:2] for leg in legs})),
+        tuple(VolMark(*leg.key, draw(st.sampled_from([0, MAX_VOL]))) for leg in legs),
+    )
+
+
+salts = st.binary(min_size=32, max_size=32) | st.sampled_from(
+    [b"", bytes(31), bytes(33), "s" * 32, bytearray(32), None]
+)
+
+
+@given(books(max_legs=6), st.data())
+def test_other_marks_make_the_book_that_its_birth_makes(held: Book, data: st.DataObject) -> None:
+    """Step by step, from a book whose bytes were asked for or not, and from marks that were made or read."""
+    chain = data.draw(st.booleans())
+    for _ in range(data.draw(st.integers(1, 4))):
+        kind = data.draw(st.sampled_from(["bounded", "bounded", "loose", "others", "none"]))
+        legs = data.draw(legs_of_a_book(6)) if kind == "others" else held.legs
+        other = NO_MARKS if kind == "none" else data.draw(loose_marks(legs) if kind == "loose" else marks_for(legs))
+        other = decode_marks(other.encoded) if data.draw(st.booleans()) else other
+        salt: Any = data.draw(salts)
+        if data.draw(st.booleans()):
+            assert held.encoded
+        expected = outcome(Book, held.legs, other, salt)
+        assert outcome(held.marked, other, salt) == expected
+        if chain and isinstance(expected[0], Book):
+            held = held.marked(other, salt)
+            assert held.legs is expected[0].legs
+
+
+def named(
+    one: int, other: int, ratios: tuple[int, int], time: int = NOW, expiries: tuple[int, int] | None = None
+) -> Any:
+    """Legs of two underlyings, an expiry each, and their marks: spots, and forward ratios."""
+    near, far = expiries or (EXPIRY, EXPIRY)
+    legs = Leg.call("A", near, 1, quantity=1), Leg.call("B", far, 1, quantity=1)
+    return legs, Marks(
+        time,
+        (SpotMark("A", one), SpotMark("B", other)),
+        (ExpiryMark("A", near, ratios[0], WAD), ExpiryMark("B", far, ratios[1], WAD)),
+        tuple(VolMark(*leg.key, 0) for leg in legs),
+    )
+
+
+FAR = NOW + MAX_TENOR
+RATIO = 17 * WAD // 10
+GREATEST = ((MAX_PRICE + 1) * WAD - 1) // RATIO
+"""The spot whose forward, 2^92 and a bit, is still 2^92 rounded down."""
+EDGES: dict[str, tuple[tuple[Any, ...], str]] = {
+    "the greatest spot at one": ((MAX_PRICE, 1, (WAD, MAX_RATIO)), ""),
+    "each within, the greatest of all not": ((MAX_PRICE, WAD, (1, MAX_RATIO)), ""),
+    "the last wei": ((MAX_PRICE // 4, 1, (MAX_RATIO, 1)), ""),
+    "a wei more": ((MAX_PRICE // 4 + 1, 1, (MAX_RATIO, 1)), "forward of A"),
+    "less than a wei more": ((GREATEST, 1, (RATIO, 1)), ""),
+    "more than that": ((GREATEST + 1, 1, (RATIO, 1)), "forward of A"),
+    "the second one's": ((1, MAX_PRICE, (WAD, WAD + 1)), "forward of B"),
+    "both": ((MAX_PRICE, MAX_PRICE, (MAX_RATIO, MAX_RATIO)), "forward of A"),
+    "ten years": ((WAD, WAD, (WAD, WAD), NOW, (EXPIRY, FAR)), ""),
+    "ten years and a second": ((WAD, WAD, (WAD, WAD), NOW, (EXPIRY, FAR + 1)), f"expiry {FAR + 1}"),
+    "the first one's": ((WAD, WAD, (WAD, WAD), NOW, (FAR + 2, FAR + 1)), f"expiry {FAR + 2}"),
+    "an earlier pair is told first": ((MAX_PRICE, WAD, (MAX_RATIO, WAD), NOW, (EXPIRY, FAR + 1)), "forward of A"),
+    "expired long ago": ((WAD, WAD, (WAD, WAD), FAR, (1, 2)), ""),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("ways", ["born", "marked"])
+def test_a_book_ends_at_its_bounds_either_way(edge: str, ways: str) -> None:
+    values, refused = EDGES[edge]
+    legs, other = named(*values)
+    first = named(WAD, WAD, (WAD, WAD), legs[1].expiry, (legs[0].expiry, legs[1].expiry))[1]
+    held = Book(legs, replace(first, time=max(leg.expiry for leg in legs)), bytes(32))
+    assert other.rows is held.marks.rows, "or another way is tried"
+
+    def make() -> Book:
+        return Book(legs, other, bytes(32)) if ways == "born" else held.marked(other, bytes(32))
+
+    if refused:
+        with pytest.raises(InvalidBook, match=refused):
+            make()
+    else:
+        assert make().encoded == by_eth_abi(make())
+
+
+def test_a_book_without_legs_is_marked_as_it_is_born() -> None:
+    some = named(WAD, WAD, (WAD, WAD))[1]
+    for other, salt in ((NO_MARKS, b""), (NO_MARKS, bytes(32)), (some, b""), (Marks(1, (), (), ()), b"")):
+        assert outcome(EMPTY_BOOK.marked, other, salt) == outcome(Book, (), other, salt)
+    assert EMPTY_BOOK.marked(NO_MARKS, b"") == EMPTY_BOOK
+
+
+def test_marks_of_the_same_rows_are_not_held_against_the_legs_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    legs, first = named(WAD, WAD, (WAD, WAD))
+    held, again = Book(legs, first, bytes(32)), named(2 * WAD, WAD, (WAD, WAD))[1]
+    assert held.encoded
+    monkeypatch.setattr(Marks, "cover_exactly", None)
+    made = held.marked(again, b"t" * 32)
+    assert made._frame is held._frame, "what marks leave as it is is made once"
+    assert made.encoded == by_eth_abi(made) != held.encoded
+
+
+def test_rows_that_fell_out_of_the_memory_are_as_good() -> None:
+    """Marks made before and after are equal and encode alike; the book that has one takes the other."""
+    legs, first = named(WAD, WAD, (WAD, WAD))
+    held = Book(legs, first, bytes(32))
+    marks_module._rows.cache_clear()
+    _, again = named(2 * WAD, WAD, (WAD, WAD))
+    assert again.rows is not first.rows
+    assert again.rows == first.rows
+    assert held.marked(again, bytes(32)) == Book(legs, again, bytes(32))
+    assert held.marked(again, bytes(32)).encoded == Book(legs, again, bytes(32)).encoded
+    with pytest.raises(InvalidBook, match="forward of A"):
+        held.marked(named(MAX_PRICE, WAD, (MAX_RATIO, WAD))[1], bytes(32))
+
+
+@given(books(max_legs=3))
+def test_a_book_is_a_value_like_any_other(held: Book) -> None:
+    """Copied, pickled and taken apart, before its bytes were asked for and after."""
+    for _ in range(2):
+        for again in (copy.copy(held), copy.deepcopy(held), pickle.loads(pickle.dumps(held)), replace(held)):
+            assert again == held
+            assert again.hash == Book(held.legs, held.marks, held.salt).hash
+            assert again.marked(held.marks, bytes(32)) == Book(held.legs, held.marks, bytes(32))
+        assert asdict(held)["salt"] == held.salt
+        assert held.encoded
