@@ -108,7 +108,8 @@ class VolMark:
 class Rows:
     """What marks are of: underlyings, (underlying, expiry) pairs, series; and the place of each pair's underlying.
 
-    `is_exact` says whether there are spots and expiry marks of exactly these series: marks as a book has them.
+    `is_exact` says whether there are spots and expiry marks of exactly these series: marks as a book has them. Names
+    are plain text here, whatever kind of text they came as: rows are shared by all marks that are equal in them.
     """
 
     names: tuple[str, ...]
@@ -124,6 +125,9 @@ class Rows:
         _sorted("spots", self.names)
         _sorted("expiries", self.pairs)
         _sorted("volatilities", self.keys)
+        object.__setattr__(self, "names", tuple(map(_plain, self.names)))
+        object.__setattr__(self, "pairs", tuple([(_plain(name), expiry) for name, expiry in self.pairs]))
+        object.__setattr__(self, "keys", tuple([(_plain(name), *rest) for name, *rest in self.keys]))
         places = {name: at for at, name in enumerate(self.names)}
         object.__setattr__(self, "last_expiry", max((expiry for _, expiry in self.pairs), default=0))
         object.__setattr__(self, "is_exact", _is_exact(self.names, self.pairs, self.keys))
@@ -378,6 +382,10 @@ def _is_exact(names: tuple[str, ...], pairs: tuple[tuple[str, int], ...], keys: 
     return names == tuple(dict.fromkeys([key[0] for key in keys])) and pairs == tuple(
         dict.fromkeys([key[:2] for key in keys])
     )
+
+
+def _plain(name: str) -> str:
+    return underlying_name(underlying_word(name))
 
 
 def _bounded(what: str, value: int, low: int, high: int) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from channels.errors import InvalidBook
-from channels.model import ExpiryMark, Leg, Marks, OptionKind, SpotMark, VolMark
+from channels.model import ExpiryMark, Leg, Marks, OptionKind, SpotMark, VolMark, marks as marks_module
 from channels.model.marks import MAX_MARKS_BYTES, MAX_RATIO, MAX_VOL, NO_MARKS, decode_marks
 from channels.model.option import MAX_PRICE, kind_of, underlying_name, underlying_word
 from tests.strategies import legs_of_a_book, marks_for
@@ -291,3 +291,59 @@ def test_a_mark_too_many_is_not_exact() -> None:
         assert not loose.cover_exactly((leg.key,))
         assert loose.covering((leg,)) == exact
     assert exact.covering((leg,)) is exact
+
+
+class Text(str):
+    """Text as another library may hand it over: equal to the plain one, and not it."""
+
+
+def test_rows_are_plain_whoever_asked_for_them_first() -> None:
+    """They are shared by all marks equal in them: one caller's kind of text is not what another's legs are made of."""
+    marks_module._rows.cache_clear()
+    odd = Text("ODD/USD")
+    first = Marks(7, (SpotMark(odd, 5),), (ExpiryMark(odd, 9, 3, 4),), (VolMark(odd, 9, 2, OptionKind.PUT, 1),))
+    raw = first.encoded
+    for some in (first, decode_marks(raw), Marks(8, first.spots, first.expiries, first.vols)):
+        assert some.rows is first.rows
+        ((underlying, expiry),) = some.rows.pairs
+        assert [type(name) for name in (*some.rows.names, underlying, some.keys[0][0])] == [str] * 3
+        assert everything((expiry, some.keys)) == everything((9, (("ODD/USD", 9, 2, OptionKind.PUT),)))
+    plain = plainly_read(raw)
+    assert plain.encoded == raw
+    assert everything(decode_marks(raw)) == everything(plain)
+
+
+@given(marks, st.booleans())
+def test_marks_of_the_same_series_share_their_rows_and_lose_nothing_by_it(some: Marks, forgotten: bool) -> None:
+    """Made, read, or made again when nobody remembers: the same values, whether the same object or not."""
+    rows, read = some.rows, decode_marks(some.encoded)
+    assert read.rows == rows
+    if forgotten:
+        marks_module._rows.cache_clear()
+    again = Marks(some.time + 1, some.spots, some.expiries, some.vols)
+    assert (again.rows is rows) is not forgotten
+    assert again.rows == rows
+    assert hash(again.rows) == hash(rows)
+    again = replace(again, time=some.time)
+    assert again.encoded == some.encoded
+    assert everything(again) == everything(some) == everything(read)
+    assert rows.last_expiry == max(mark.expiry for mark in some.expiries)
+    assert rows.is_exact
+    assert [rows.names[at] for at in rows.spot_at] == [name for name, _ in rows.pairs]
+
+
+def test_marks_of_nothing_expire_never() -> None:
+    assert NO_MARKS.rows.last_expiry == 0
+    assert ONE.rows.last_expiry == 9
+    assert TWO.rows.last_expiry == 9, "the latest, not the last"
+
+
+@given(marks)
+def test_rows_that_are_refused_are_refused_every_time(some: Marks) -> None:
+    for _ in range(2):
+        with pytest.raises(InvalidBook, match="spots are not strictly sorted"):
+            replace(some, spots=some.spots[-1:] * 2)
+        with pytest.raises(InvalidBook, match="expiries are not strictly sorted"):
+            replace(some, expiries=some.expiries[:1] * 2)
+        with pytest.raises(InvalidBook, match="volatilities are not strictly sorted"):
+            replace(some, vols=some.vols[:1] * 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import pytest
@@ -194,6 +194,39 @@ def test_an_amount_out_of_bounds_is_refused_though_the_state_adds_up(name: str, 
 
 def _halves(amount: int) -> tuple[int, int]:
     return amount // 2, amount - amount // 2
+
+
+class Bytes(bytes):
+    """Bytes of a kind of their own."""
+
+
+BASES: list[dict[str, Any]] = [
+    GOOD,
+    GOOD | {"version": 2**64 - 1},
+    GOOD | {"intent": Intent.REOPEN, "valid_until": 7, "book": b"b" * 32},
+    GOOD | {"intent": Intent.CLOSE, "valid_until": 2**64 - 1},
+    GOOD | {"deposits": (10, 0), "withdrawals": (4, 6), "balances": (-3, 3), "channel": Bytes(b"c" * 32)},
+]
+
+
+@pytest.mark.parametrize("base", BASES, ids=range(len(BASES)))
+@pytest.mark.parametrize("version", [1, 2, 2**64 - 1, 2**64, 0, -1, True, 1.0, None, "1"], ids=repr)
+@pytest.mark.parametrize("held", [b"b" * 32, bytes(32), Bytes(b"b" * 32), bytes(31), bytes(33), bytearray(32), None])
+def test_a_marked_state_is_the_one_that_is_born(base: dict[str, Any], version: Any, held: Any) -> None:
+    """Of the same amounts, whatever the base was for; where that one is refused, so is this, in the same words."""
+    made = base | {"version": version, "intent": Intent.OPERATE, "valid_until": 0, "book": held}
+    first = State(**base)
+    object.__setattr__(first, "struct_hash", b"h" * 32)
+    told = []
+    for make in (lambda: State(**made), lambda: first.marked(version, held)):
+        try:
+            state = make()
+            told.append([(type(value), value) for value in (getattr(state, f.name) for f in fields(State))])
+        except InvalidState as refused:
+            told.append([(type(refused), str(refused))])
+    assert told[0] == told[1]
+    good = type(version) is int and 1 <= version < 2**64 and isinstance(held, bytes) and len(held) == 32
+    assert (len(told[0]) == len(fields(State))) is good
 
 
 def test_frozen_means_frozen() -> None:
