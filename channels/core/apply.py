@@ -109,7 +109,7 @@ def remarked(book: Book, operations: tuple[Mark, ...], salt: bytes) -> Book:
     """Return the book that marks alone lead to; the amounts stay what they are. Raises like `apply`."""
     held = book.marks
     for operation in operations:
-        if operation.marks.rows is not held.rows or not book.legs:
+        if not book.legs or operation.marks.rows is not held.rows:
             _check_cover(operation.marks, book.legs)
         _check_time(operation.marks, held)
         held = operation.marks

@@ -69,7 +69,7 @@ def proposal_wanted(channel: Channel, event: e.ProposalWanted) -> Step:
 
 def _marks_alone(operations: tuple[Operation, ...]) -> tuple[Mark, ...]:
     """Return the operations if they are marks, all of them: a stream of prices, for which there is a shorter way."""
-    marks = tuple([operation for operation in operations if isinstance(operation, Mark)])
+    marks = tuple([operation for operation in operations if type(operation) is Mark])
     return marks if len(marks) == len(operations) else ()
 
 

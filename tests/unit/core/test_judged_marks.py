@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from hypothesis import example, given, strategies as st
 
-from channels.core import rules
+from channels.core import events as e, rules, updates
 from channels.core.apply import apply, remarked
 from channels.core.channel import Outstanding, changed
 from channels.errors import InvalidBook, OutOfBounds, RuleViolation
@@ -29,11 +30,13 @@ from channels.model import (
     State,
     VolMark,
 )
+from channels.model.marks import MAX_RATIO, MAX_VOL
 from channels.model.option import MAX_PRICE
-from channels.risk.valuation import check_forwards
+from channels.risk.valuation import check_forwards, schedule
 from channels.units import WAD
 from tests.roles import ETH, EXPIRY, NOW
 from tests.sansio import Joined, fresh
+from tests.strategies import books
 
 CALL = Leg.call(ETH, EXPIRY, 2400, quantity=1)
 JUNK = bytes(64) + b"\x1b"
@@ -218,3 +221,93 @@ def test_only_what_waits_takes_room(sizes: list[tuple[int, bool]], window: int, 
     channel = changed(channel, outstanding=held, in_flight=waiting)
     operations = sum(size for size, waits in sizes if waits)
     assert rules.has_room(channel, window, more) == (len(waiting) < window and operations + more <= 64)
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_version_is_noted_where_it_is_refused_or_answered(world: Joined, claimed: bool, is_right: bool) -> None:
+    """Of what is judged right and not answered yet only the peer's full signature counts; of what is refused each."""
+    channel = world.bob.channel
+    state, book = channel.base
+    assert state is not None
+    view = world.view(book.legs, NOW if is_right else NOW + 99)
+    assert view is not None
+    after, version = book.marked(view, fresh()), channel.version + 3
+    made = replace(state, version=version, book=after.hash)
+    half = Claimed(state, version, after, Party.ZERO, JUNK) if claimed else HalfSigned(made, after, Party.ZERO, JUNK)
+    seen = updates.proposal_seen(channel, e.ProposalSeen(half, (Mark(view),), NOW, view)).channel
+    assert bool(seen.unanswered) is is_right
+    assert seen.seen == (channel.seen if claimed and is_right else version)
+    assert seen.refused == (0 if is_right else version)
+    if is_right:
+        signed = HalfSigned(made, after, Party.ZERO, JUNK)
+        assert updates.answer_due(seen, e.AnswerDue(signed)).channel.seen == version
+
+
+# ── Columns, and the rows they stand for ────────────────────────────────────────────────────────────────────────────
+
+
+def far_apart(marks: Marks, view: Marks, near: int, apart: int) -> bool:
+    """By fractions, number by number."""
+    relative = zip(
+        [m.spot for m in marks.spots] + [x for m in marks.expiries for x in (m.ratio, m.discount)],
+        [m.spot for m in view.spots] + [x for m in view.expiries for x in (m.ratio, m.discount)],
+        strict=True,
+    )
+    absolute = zip(marks.vols, view.vols, strict=True)
+    return any(abs(Fraction(theirs, ours) - 1) > Fraction(near, WAD) for theirs, ours in relative) or any(
+        abs(theirs.vol - ours.vol) > apart for theirs, ours in absolute
+    )
+
+
+@given(books(max_legs=3), st.sampled_from([0, 1, 10**16, WAD - 1, WAD]), st.sampled_from([0, 5 * 10**16]), st.data())
+def test_what_is_near_is_near_to_the_last_wei(view: Book, near: int, apart: int, data: st.DataObject) -> None:
+    ours = view.marks
+
+    def moved(number: int, by: int, low: int, high: int) -> int:
+        step = data.draw(st.sampled_from([0, 0, 0, by, -by, by + 1, -by - 1]))
+        return min(high, max(low, number + step))
+
+    def relative(number: int, high: int) -> int:
+        return moved(number, near * number // WAD, 1, high)
+
+    theirs = Marks(
+        ours.time,
+        tuple(replace(m, spot=relative(m.spot, MAX_PRICE)) for m in ours.spots),
+        tuple(
+            replace(m, ratio=relative(m.ratio, MAX_RATIO), discount=relative(m.discount, MAX_RATIO))
+            for m in ours.expiries
+        ),
+        tuple(replace(m, vol=moved(m.vol, apart, 0, MAX_VOL)) for m in ours.vols),
+    )
+    assert rules._is_near(theirs, ours, near, apart) is not far_apart(theirs, ours, near, apart)
+
+
+def outcome_of_forwards(check: Callable[[Book], Any], book: Book) -> Any:
+    try:
+        check(book)
+    except OutOfBounds as refused:
+        return str(refused)
+    return None
+
+
+@example(0, two_names(1, WAD, WAD))
+@example(0, two_names(1, WAD, WAD - 1))
+@example(0, two_names(WAD, 1, WAD))
+@example(0, two_names(WAD, 1, WAD - 1))
+@example(0, two_names(2, WAD, WAD // 2))
+@example(0, two_names(WAD, 2, WAD // 2))
+@example(0, two_names(WAD, 2, WAD // 2 - 1))
+@example(0, two_names(WAD, 1, 1, time=EXPIRY))
+@example(0, EMPTY_BOOK)
+@given(st.sampled_from([0, 1, 10**9, WAD]), books(max_legs=4))
+def test_forwards_are_refused_where_the_schedule_refuses_them(least: int, held: Book) -> None:
+    """Forward by forward; the least of all numbers only says quickly that none is too small."""
+    if least:
+        spots = tuple(replace(mark, spot=min(mark.spot, least)) for mark in held.marks.spots)
+        held = Book(held.legs, replace(held.marks, spots=spots), held.salt)
+    found = outcome_of_forwards(check_forwards, held)
+    assert found == outcome_of_forwards(schedule, held)
+    spots_of = {mark.underlying: mark.spot for mark in held.marks.spots}
+    dead = [m for m in held.marks.expiries if m.expiry > held.marks.time and spots_of[m.underlying] * m.ratio < WAD]
+    assert (found is None) is (not dead)
