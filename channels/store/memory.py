@@ -26,12 +26,12 @@ class Journal:
 
     def unknown(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the entries without signatures that are known; AlreadySigned for a second one of a version."""
-        signed, floor, last = dict[int, bytes](), self.floor, self.last
+        held, signed, floor, last = self.signed, dict[int, bytes](), self.floor, self.last
         unknown: list[Entry] = []
         for entry in entries:
             version, digest = entry.version or 0, entry.digest or b""
             if entry.kind == SIGNED:
-                known = signed.get(version) or self.signed.get(version)
+                known = signed.get(version) or held.get(version)
                 if known is None and version <= floor and last is not None:
                     known = signed_in(":memory:", last).get(version)
                 if known != digest and (known or version <= floor):
@@ -40,7 +40,9 @@ class Journal:
                     continue
                 signed[version] = digest
             elif entry.kind == CHECKPOINT:
-                check_floor(version, max([floor, *self.signed, *signed]), is_first=not self.entries and not unknown)
+                check_floor(version, max([floor, *held, *signed]), is_first=not self.entries and not unknown)
+                # What it replaces is gone from here on, as on disk, and not only for the next batch.
+                held, signed = _signed_since(last, [*self.entries, *unknown]), {}
                 floor, last = version, entry
             unknown.append(entry)
         return unknown
@@ -56,7 +58,15 @@ class Journal:
             if len(checkpoints) > 1:
                 self.entries[1 : checkpoints[-2]] = []
             self.floor = self.last.version or 0
-            self.signed = {e.version or 0: e.digest or b"" for e in self.entries if e.kind == SIGNED}
+            self.signed = _signed_since(None, self.entries)
+
+
+def _signed_since(last: Entry | None, entries: Sequence[Entry]) -> dict[int, bytes]:
+    """Return the digests by version of the first entry and those behind `last`; of all entries without it."""
+    begin = next((at for at, entry in enumerate(entries) if entry is last), 0)
+    return {
+        entry.version or 0: entry.digest or b"" for entry in (*entries[:1], *entries[begin:]) if entry.kind == SIGNED
+    }
 
 
 class MemoryStore:
