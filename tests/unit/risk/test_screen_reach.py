@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from math import inf
+from math import inf, nan
 
 import pytest
 
@@ -12,7 +13,7 @@ from channels.model.marks import MAX_TIME
 from channels.risk import DEFAULT_POLICY, MarginPolicy, margin, screen, screen_window
 from channels.risk.policy import VolBump
 from channels.risk.screen import FloatScreen
-from channels.risk.screen_reach import BOX, TOGETHER, Reach, numbers, steepest_bump
+from channels.risk.screen_reach import BOX, NOTHING_TOLD, PLACES, TOGETHER, Reach, numbers, steepest_bump
 from channels.units import SECONDS_PER_DAY as DAY, WAD
 
 ETH = "ETH/USD"
@@ -198,6 +199,101 @@ def test_what_is_not_a_number_answers_for_nothing(monkeypatch: pytest.MonkeyPatc
             reach = judged(held)
         assert reach.drift(held.marks) == 0.0
         assert reach.code(0.0, (10**30, 10**30)) is None
+
+
+def one_by_one(reach: Reach, asked: Sequence[tuple[Book, tuple[int, int]]], states: Sequence[int]) -> dict[int, int]:
+    """The codes of those that the state answers for, each asked about alone."""
+    drifts = reach.drifts([asked[state][0].marks for state in states])
+    codes = {state: reach.code(drift, asked[state][1]) for state, drift in zip(states, drifts, strict=True)}
+    return {state: code for state, code in codes.items() if code is not None}
+
+
+def surpluses_of(held: Book, *more: int) -> tuple[int, int]:
+    """Cash with which each party covers initial margin but for so much."""
+    return tuple(r.initial_margin - r.value + m for r, m in zip(margin(held, (0, 0), 6), more, strict=True))  # type: ignore[return-value]
+
+
+RICHER = 10**10
+WINDOWS: dict[str, tuple[list[tuple[int, int]], int]] = {
+    "all near": ([(0, RICHER), (1, RICHER), (WAD, RICHER)], 3),
+    "all near, many": ([(i * WAD // 100, RICHER) for i in range(TOGETHER + 2)], TOGETHER + 2),
+    "all of them poor": ([(0, -RICHER), (WAD // 100, -RICHER)], 2),
+    "the furthest is not near enough": ([(0, 3 * 10**6), (WAD // 100, 3 * 10**6), (9 * WAD, 3 * 10**6)], 2),
+    "one out of the box": ([(0, RICHER), (400 * WAD, RICHER), (1, RICHER)], 2),
+    "one out of the box, many": ([(400 * WAD * (i == 3), RICHER) for i in range(TOGETHER)], TOGETHER - 1),
+    "the first out of the box": ([(400 * WAD, RICHER), (1, RICHER)], 1),
+    "nobody": ([(400 * WAD, RICHER), (-400 * WAD, RICHER)], 0),
+    "one with less cash": ([(0, RICHER), (1, RICHER), (2, -RICHER), (3, RICHER)], 4),
+    "the first with less cash": ([(0, -RICHER), (1, RICHER), (2, RICHER)], 3),
+    "one on the boundary": ([(0, RICHER), (1, 0), (2, RICHER)], 2),
+    "a single one": ([(WAD, RICHER)], 1),
+    "a single one on the boundary": ([(WAD, 1)], 0),
+}
+"""How far each state's spot moved, and what one party has above its initial margin, token units; how many are told."""
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+@pytest.mark.parametrize("party", [0, 1])
+def test_a_window_is_told_what_its_states_are_told_one_by_one(name: str, party: int) -> None:
+    held = short_call()
+    reach, (window, told) = judged(held), WINDOWS[name]
+    asked = [(held, (7, 7))]  # and nobody asks about it
+    for move, more in window:
+        asked.append((spot(held, move), surpluses_of(held, *((more, 10**13) if party == 0 else (10**13, more)))))
+    states = range(1, len(asked))
+    expected = one_by_one(reach, asked, states)
+    found = [-1] * len(asked)
+    left = reach.tell(asked, states, found)
+    assert left == [state for state in states if state not in expected]
+    assert found == [expected.get(state, -1) for state in range(len(asked))]
+    assert len(expected) == told
+
+
+class Drifting(Reach):
+    """A judged state that is told how far states have moved."""
+
+    __slots__ = ("told",)
+
+    def __init__(self, judged: Reach, told: list[float]) -> None:
+        for name in Reach.__slots__:
+            setattr(self, name, getattr(judged, name))
+        self.told = told
+
+    def drifts(self, marks: Sequence[Marks]) -> list[float]:
+        return self.told[: len(marks)]
+
+
+@pytest.mark.parametrize(
+    "drifts",
+    [
+        [0.0, nan, 0.0], [nan, 0.0, 0.0], [0.0, 0.0, nan], [nan, nan, nan], [inf, nan, 0.0], [nan, inf, 0.0],
+        [0.0, inf, 1.0], [inf, inf, inf], [1e308, 1e308, 0.0], [0.0, 1e300, 1.0], [0.0, 1.0, 2.0], [5.0, 0.0, 0.0],
+    ],
+)  # fmt: skip
+def test_who_moved_by_what_is_no_number_is_told_nothing(drifts: list[float]) -> None:
+    held = short_call()
+    reach = Drifting(judged(held), drifts)
+    asked = [(held, surpluses_of(held, 10**13, 10**13))] * 3
+    found = [-1] * 3
+    left = reach.tell(asked, range(3), found)
+    assert left == [at for at, drift in enumerate(drifts) if not drift < 1e299]
+    assert [found[at] == -1 for at in range(3)] == [at in left for at in range(3)]
+    assert {code for code in found if code != -1} <= {NOTHING_TOLD + sum(PLACES)}
+
+
+def test_a_window_costs_one_code_where_its_furthest_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, asked_for = short_call(), list[float]()
+    reach, true = judged(held), Reach.code
+
+    def counted(self: Reach, drift: float, cash: tuple[int, int]) -> int | None:
+        asked_for.append(drift)
+        return true(self, drift, cash)
+
+    monkeypatch.setattr(Reach, "code", counted)
+    cash = surpluses_of(held, 10**13, 10**13)
+    asked = [(spot(held, more), cash) for more in (1, WAD, 2)]
+    assert reach.tell(asked, range(3), [0] * 3) == []
+    assert asked_for == [reach.drift(asked[1][0].marks)]
 
 
 def test_the_steepest_bump_is_that_of_the_table() -> None:
