@@ -15,8 +15,23 @@ from hypothesis import given, strategies as st
 
 from channels.core.channel import Outstanding
 from channels.core.records import BookRecalled, Checkpoint, Record, Signed, StateAgreed
-from channels.errors import RuleViolation
-from channels.model import EMPTY_BOOK, NO_MARKS, Acknowledge, Agreed, Book, HalfSigned, Leg, Mark, Marks, Party, Trade
+from channels.errors import MalformedMessage, RuleViolation
+from channels.model import (
+    EMPTY_BOOK,
+    NO_MARKS,
+    Acknowledge,
+    Agreed,
+    Book,
+    ChannelId,
+    HalfSigned,
+    Leg,
+    Mark,
+    Marks,
+    Party,
+    State,
+    Trade,
+)
+from channels.store import bodies
 from channels.store.codec import MAX_CHECKPOINT, RECORD
 from channels.wire import schema as s
 from channels.wire.codec import pack_with, unpack_with
@@ -230,3 +245,35 @@ def test_an_update_of_sixteen_legs_takes_less_than_a_kibibyte() -> None:
     assert max(len(pack_with(RECORD, record)) for record in (signed, both)) <= 1_024
     assert CHANNEL in pack_with(RECORD, both)
     assert [type(leg) for leg in read(written(both)).agreed.book.legs] == [Leg] * 16  # type: ignore[union-attr]
+
+
+@given(st.just(EMPTY_BOOK) | books(max_legs=2), st.data())
+def test_a_state_packs_as_its_fields_do(some: Book, data: st.DataObject) -> None:
+    """Also where its hashes are bytes of a kind of their own."""
+    made = data.draw(states(some))
+    if data.draw(st.booleans()):
+        made = replace(made, channel=ChannelId(Bytes(made.channel)), book=Bytes(made.book))
+    packed = bodies._SHORT_STATE.pack(made)
+    assert packed == bodies._STATE_FIELDS.pack(made)
+    assert [*map(type, packed)] == [*map(type, bodies._STATE_FIELDS.pack(made))]
+    assert bodies._SHORT_STATE.unpack(packed) == made
+
+
+class Bytes(bytes):
+    """Bytes of a kind of their own."""
+
+
+class Kind(State):
+    """A state that is none of ours: what it checked at its birth is anybody's guess."""
+
+    __slots__ = ()
+
+
+def test_what_only_looks_like_a_state_is_not_packed() -> None:
+    made = half(Party.ZERO, book())
+    first = made.state
+    amounts = first.deposits, first.withdrawals, first.balances
+    of_a_kind = Kind(first.channel, first.version, first.intent, first.valid_until, *amounts, first.book)
+    for odd in (of_a_kind, None, made):
+        with pytest.raises(MalformedMessage, match="a state is expected"):
+            bodies._SHORT_STATE.pack(odd)

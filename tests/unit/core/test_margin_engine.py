@@ -130,6 +130,40 @@ def test_what_is_remembered_stays_alive_with_its_key(fresh: str) -> None:
         assert found[0].covers_initial is engine.covers
 
 
+def test_of_a_window_the_last_verdict_is_remembered_and_all_are_what_each_is() -> None:
+    book, engine = mixed()[0].agreed.book, Counted()
+    report, _ = margin(book, (0, 0), 6)
+    enough = report.initial_margin - report.value
+    books = [replace(book, salt=bytes([at]) * 32) for at in range(4)]
+    asked = [(one, (enough + more, 0)) for one, more in zip(books, (0, -1, 10**9, -(10**9)), strict=True)]
+    expected = [tuple(map(Standing.of, margin(one, cash, 6))) for one, cash in asked]
+    assert [each[0].covers_initial for each in expected] == [True, False, True, False]
+    assert standings_many(asked, 6, DEFAULT_POLICY, engine) == expected
+    assert engine.asked["batches"] == 1
+    for again in (asked[-1:], asked[-1:], asked[:1], asked[:1], asked[-1:]):
+        assert standings_many(again, 6, DEFAULT_POLICY, engine) == [expected[asked.index(again[0])]]
+    assert engine.asked["batches"] == 2, "the last of the window is known, and then the one that was asked about alone"
+    assert engine.asked["standings"] == 5
+    assert standings_many(asked[::-1], 6, DEFAULT_POLICY, engine) == expected[::-1]
+    assert standings_many([], 6, DEFAULT_POLICY, engine) == []
+    assert engine.asked["batches"] == 3
+
+
+def test_what_a_window_leaves_is_the_lasts_and_stays_alive_with_its_key() -> None:
+    """Windows of two books of which only the memory knows any more, as soon as they were told."""
+    first, engine = mixed()[0].agreed.book, Told()
+    for at in range(300):
+        engine.covers = at % 3 == 0
+        salts = (at.to_bytes(32, "big"), (~at & 0xFFFF).to_bytes(32, "big"))
+        window = [(replace(first, salt=salt), (1, 1)) for salt in salts]
+        for asked in (window, window[1:]):
+            for found in standings_many(asked, 6, DEFAULT_POLICY, engine):  # type: ignore[arg-type]
+                assert found[0].covers_initial is engine.covers
+        key = id(window[1][0]), (1, 1), 6, id(DEFAULT_POLICY), id(engine)
+        _, *alive = monitor._remembered[key]
+        assert [*map(id, alive)] == [id(window[1][0]), id(DEFAULT_POLICY), id(engine)]
+
+
 def test_a_withdrawal_to_the_last_unit_is_judged_alike() -> None:
     """What exceeds the margin by one unit is refused by whoever judges it, in the same words."""
     world, _ = mixed()

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, fields, replace
 from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from channels.core import events as e, facts as f
-from channels.core.channel import Channel, changed
+from channels.core.channel import ChainView, Channel, Outstanding, changed
 from channels.core.invariants import check
 from channels.core.machine import _HANDLERS, step
 from channels.core.phases import TRANSITIONS, Phase
 from channels.errors import ChannelError, InvariantBroken, RuleViolation, SettlementInvalid, UnexpectedMessage
-from channels.model import Mark, Party
+from channels.model import EMPTY_BOOK, Agreed, HalfSigned, Intent, Mark, Party, State
 from channels.session import Seat, any_deal
-from tests.roles import ETH, EXPIRY, HOUR, NOW, UNIT, alice, book, half
+from tests.roles import ETH, EXPIRY, HOUR, NOW, UNIT, alice, book, half, state
 from tests.sansio import Joined, fresh
+from tests.strategies import agreed_states, half_signed
 from tools import draw_phases
 
 
@@ -159,3 +161,58 @@ def test_a_changed_channel_is_what_replace_makes() -> None:
     assert before.turn != 7
     with pytest.raises(TypeError, match="turns"):
         changed(before, turns=7)
+
+
+def test_a_changed_channel_is_a_value_of_its_own() -> None:
+    """Whole and frozen, and nothing that becomes of it becomes of the one that it was made from."""
+    before = channel_in(Phase.PROPOSED)
+    same, held = changed(before), dict(vars(before))
+    assert same == before
+    assert same is not before
+    assert list(vars(same)) == [field.name for field in fields(Channel)]
+    object.__setattr__(same, "turn", 7)
+    assert vars(before) == held
+    with pytest.raises(FrozenInstanceError):
+        same.turn = 8  # type: ignore[misc]
+    with pytest.raises(TypeError, match=r"\['agred', 'turns'\]"):
+        changed(before, turn=7, turns=7, agred=None)
+
+
+@given(
+    st.none() | agreed_states,
+    st.none() | agreed_states,
+    st.lists(half_signed, max_size=4),
+    st.integers(0, 2**64 - 1) | st.just(0),
+    st.integers(0, 2**64 - 1) | st.just(0),
+    st.data(),
+)
+def test_version_and_bar_are_those_of_what_was_signed(
+    held: Agreed | None,
+    closing: Agreed | None,
+    halves: list[HalfSigned],
+    registered: int,
+    time: int,
+    data: st.DataObject,
+) -> None:
+    """The highest version agreed; and the highest close or reopen above what is registered that has not expired."""
+    hanging = tuple(Outstanding(half, ()) for half in halves)
+    chain = ChainView(registered=state(version=registered) if registered else None, time=time)
+    channel = changed(channel_in(Phase.OPEN), agreed=held, closing=closing, outstanding=hanging, chain=chain)
+    assert channel.version == max([0, *(some.state.version for some in (held, closing) if some)])
+    ending = [half.state for half in halves if half.state.intent in (Intent.CLOSE, Intent.REOPEN)]
+    ending += [closing.state] if closing else []
+    standing = {s.version: s for s in reversed(ending) if s.version > registered and s.valid_until >= time}
+    assert channel.bar == (standing[max(standing)] if standing else None)
+    if ending:
+        last = data.draw(st.sampled_from(ending))
+        for at, version in ((last.valid_until, 0), (last.valid_until + 1, 0), (0, last.version), (0, last.version - 1)):
+            chain = ChainView(registered=state(version=version) if version else None, time=at)
+            alone = changed(channel, closing=None, outstanding=(Outstanding(half_of(last), ()),), chain=chain)
+            bars = last.intent is not Intent.OPERATE and at <= last.valid_until and version < last.version
+            assert (alone.bar is not None) is bars
+
+
+def half_of(of: State) -> HalfSigned:
+    """The state half-signed, without positions."""
+    made = replace(of, book=EMPTY_BOOK.hash)
+    return HalfSigned(made, EMPTY_BOOK, Party.ZERO, bytes(65))
