@@ -149,6 +149,7 @@ def wide(time: int = NOW, **changes: Any) -> Marks:
         {"forwards": {("BTC/USD", EXPIRY): "47519"}},
         {"discounts": {(ETH, EXPIRY): "0.989"}},
         {"discounts": {("BTC/USD", EXPIRY): "1.0101"}},
+        {"discounts": {(ETH, FAR.expiry): "0.9899"}},
         {},
     ],
 )
@@ -262,23 +263,22 @@ def far_apart(marks: Marks, view: Marks, near: int, apart: int) -> bool:
 
 @given(books(max_legs=3), st.sampled_from([0, 1, 10**16, WAD - 1, WAD]), st.sampled_from([0, 5 * 10**16]), st.data())
 def test_what_is_near_is_near_to_the_last_wei(view: Book, near: int, apart: int, data: st.DataObject) -> None:
+    """One number or two of all are as far as they may be, or a wei farther."""
     ours = view.marks
-
-    def moved(number: int, by: int, low: int, high: int) -> int:
-        step = data.draw(st.sampled_from([0, 0, 0, by, -by, by + 1, -by - 1]))
-        return min(high, max(low, number + step))
-
-    def relative(number: int, high: int) -> int:
-        return moved(number, near * number // WAD, 1, high)
-
+    spots, pairs = len(ours.spots), len(ours.expiries)
+    bounds = [(1, MAX_PRICE)] * spots + [(1, MAX_RATIO)] * 2 * pairs + [(0, MAX_VOL)] * len(ours.vols)
+    levels = [*ours.levels]
+    for at in data.draw(st.lists(st.integers(0, len(levels) - 1), max_size=2, unique=True)):
+        most = near * levels[at] // WAD if at < spots + 2 * pairs else apart
+        low, high = bounds[at]
+        moved = levels[at] + data.draw(st.sampled_from([most, -most, most + 1, -most - 1]))
+        levels[at] = min(high, max(low, moved))
+    ratios, discounts = levels[spots : spots + pairs], levels[spots + pairs :]
     theirs = Marks(
         ours.time,
-        tuple(replace(m, spot=relative(m.spot, MAX_PRICE)) for m in ours.spots),
-        tuple(
-            replace(m, ratio=relative(m.ratio, MAX_RATIO), discount=relative(m.discount, MAX_RATIO))
-            for m in ours.expiries
-        ),
-        tuple(replace(m, vol=moved(m.vol, apart, 0, MAX_VOL)) for m in ours.vols),
+        tuple(map(SpotMark, ours.rows.names, levels)),
+        tuple(ExpiryMark(*p, *x) for p, *x in zip(ours.rows.pairs, ratios, discounts, strict=False)),
+        tuple(VolMark(*key, vol) for key, vol in zip(ours.keys, levels[-len(ours.vols) :], strict=True)),
     )
     assert rules._is_near(theirs, ours, near, apart) is not far_apart(theirs, ours, near, apart)
 
