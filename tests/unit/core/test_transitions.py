@@ -137,6 +137,15 @@ def test_a_broken_law_is_noticed(law: str) -> None:
         check(before, replace(before, **BROKEN[law]))
 
 
+@pytest.mark.parametrize("loss", [{"frozen": 9}, {"suspect": b"m"}], ids=str)
+def test_the_step_that_notices_a_loss_signs_nothing_either(loss: dict[str, Any]) -> None:
+    before = channel_in(Phase.OPEN)
+    check(before, changed(before, **loss))
+    check(before, changed(before, signed=before.signed + 1))
+    with pytest.raises(InvariantBroken, match="a frozen journal signs nothing"):
+        check(before, changed(before, signed=before.signed + 1, **loss))
+
+
 def test_signatures_that_nobody_asked_for_are_a_bug() -> None:
     with pytest.raises(InvariantBroken):
         step(channel_in(Phase.OPEN), e.SignatureMade(3, bytes(65)))

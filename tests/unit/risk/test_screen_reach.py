@@ -291,9 +291,9 @@ def test_a_window_costs_one_code_where_its_furthest_has_one(monkeypatch: pytest.
 
     monkeypatch.setattr(Reach, "code", counted)
     cash = surpluses_of(held, 10**13, 10**13)
-    asked = [(spot(held, more), cash) for more in (1, WAD, 2)]
-    assert reach.tell(asked, range(3), [0] * 3) == []
-    assert asked_for == [reach.drift(asked[1][0].marks)]
+    asked = [(held, RICH), *[(spot(held, more), cash) for more in (1, WAD, 2)]]
+    assert reach.tell(asked, range(1, 4), [0] * 4) == []
+    assert asked_for == [reach.drift(asked[2][0].marks)]
 
 
 def test_the_steepest_bump_is_that_of_the_table() -> None:

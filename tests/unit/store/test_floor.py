@@ -89,6 +89,8 @@ BATCHES = {
     "the first record stays": "1 C1[] C1[] 1 1'",
     "the first record stays, in one batch": "1C1[]C1[]1 1'",
     "a checkpoint first": "C1[]",
+    "a floor below the batch's own": "o 3C2[] 3C3[]",
+    "twice in one batch": "o11 22'2 2",
     "nobody says it twice": "o1C3[1]1C3[1]1 1 1'",
 }
 """Appends, one after the other: `o` is Opened, a number is a signature under it (`'`: over another state), `C3[1]` is
