@@ -121,6 +121,7 @@ def streams(world: Joined) -> dict[str, tuple[Any, ...]]:
         "too many": tuple(at(1) for _ in range(17)),
         "sixteen": tuple(at(1) for _ in range(16)),
         "not to be priced": (Mark(tiny),),
+        "not to be priced, and too early": (Mark(replace(tiny, time=world.now + 31)),),
         "ten years": (Mark(replace(at(0).marks, time=max(0, book.last_expiry - MAX_TENOR - 1))),),
         "a fact among them": (at(1), Acknowledge((10_000 * UNIT, 10_000 * UNIT), (0, 0)), at(2)),
         "a trade and a mark": (world.trade((OTHER,)), at(1, tuple(sorted((*legs, OTHER), key=lambda leg: leg.key)))),
