@@ -259,6 +259,29 @@ def test_a_state_packs_as_its_fields_do(some: Book, data: st.DataObject) -> None
     assert bodies._SHORT_STATE.unpack(packed) == made
 
 
+@pytest.mark.parametrize(
+    ("amount", "in_all"), [(amount, False) for amount in (2**64 - 1, 2**64, -(2**63), -(2**63) - 1)] + [(2**64, True)]
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_amount_is_short_as_far_as_msgpack_has_it(amount: int, in_all: bool, place: int) -> None:
+    """A balance alone, or what came and went."""
+    pair = (amount, 0) if place == 0 else (0, amount)
+    amounts: dict[str, Any] = {
+        "deposits": (max(0, amount - 1), 1),
+        "withdrawals": (max(0, -amount), 1),
+        "balances": pair,
+    }
+    if amount > 0:
+        amounts |= {"withdrawals": (0, 0)}
+    if in_all:
+        amounts = {"deposits": pair, "withdrawals": pair, "balances": (0, 0)}
+    made = state(**amounts)
+    packed = bodies._SHORT_STATE.pack(made)
+    assert packed == bodies._STATE_FIELDS.pack(made)
+    assert any(type(part) is bytes for pair in packed[4:7] for part in pair) is not (-(2**63) <= amount < 2**64)
+    assert bodies._SHORT_STATE.unpack(packed) == made
+
+
 class Bytes(bytes):
     """Bytes of a kind of their own."""
 
