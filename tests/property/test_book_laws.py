@@ -209,6 +209,26 @@ def test_other_marks_make_the_book_that_its_birth_makes(held: Book, data: st.Dat
             assert held.legs is expected[0].legs
 
 
+def told(cut: Callable[..., Marks], *values: Any) -> Any:
+    try:
+        return cut(*values)
+    except InvalidBook as refused:
+        return str(refused)
+
+
+@given(books(max_legs=4), st.data())
+def test_marks_are_cut_to_a_book_as_to_its_legs(held: Book, data: st.DataObject) -> None:
+    """Whatever they are of: exactly these legs, more of them, others, none."""
+    own = data.draw(marks_for(held.legs))
+    others = data.draw(legs_of_a_book(3))
+    more = tuple(sorted({leg.key: leg for leg in (*others, *held.legs)}.values(), key=lambda leg: leg.key))
+    for some in (own, decode_marks(own.encoded), *(data.draw(loose_marks(legs)) for legs in (more, others)), NO_MARKS):
+        for book in (held, EMPTY_BOOK):
+            assert told(book.cut, some) == told(some.covering, book.legs)
+    assert held.cut(own) is own
+    assert EMPTY_BOOK.cut(NO_MARKS) == NO_MARKS
+
+
 def named(
     one: int, other: int, ratios: tuple[int, int], time: int = NOW, expiries: tuple[int, int] | None = None
 ) -> Any:
