@@ -69,7 +69,9 @@ def _judged(
         judged.append(told)
     # What comes next stands on the last: it is asked about again, the others are passed over.
     if len(_remembered) >= STANDINGS_KEPT:
-        del _remembered[next(iter(_remembered))]
+        # The keys are copied in one call: tables are made in other threads, and may remember and forget meanwhile.
+        oldest, *_ = _remembered
+        _remembered.pop(oldest, None)
     _remembered[id(book), cash, decimals, id(policy), id(engine)] = judged[-1], book, policy, engine
     return judged
 

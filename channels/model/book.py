@@ -95,7 +95,7 @@ class Book:
 
     def cut(self, marks: Marks) -> Marks:
         """Return marks cut to what these legs need, as `Marks.covering` does. Raises InvalidBook like it."""
-        return marks if marks.rows is self.marks.rows and self.legs else marks.covering(self.legs)
+        return marks if marks.rows is self.marks.rows else marks.covering(self.legs)
 
     @classmethod
     def of(cls, legs: Iterable[Leg], marks: Marks, salt: bytes) -> Book:
