@@ -28,6 +28,8 @@ from .network import End
 if TYPE_CHECKING:
     from .world import World
 
+POLL = 4.0
+"""Seconds between a node's looks at the chain."""
 HERE: ContextVar[Machine] = ContextVar("the machine that the running task is on")
 
 
@@ -136,7 +138,7 @@ class Machine:
             min_challenge=terms.challenge_period,
             owner=self.role.owner,
             confirmations=self.world.chain.confirmations,
-            poll=4.0,
+            poll=POLL,
             reply_timeout=20.0,
             close_validity=60,
             limits=self.world.limits,

@@ -17,11 +17,13 @@ from unittest.mock import patch
 import trio
 
 from channels.core import apply, events as e, machine, records as r, resumption, rules, updates
+from channels.core.channel import Channel
 from channels.core.commands import Notify, Persist, Send
+from channels.errors import DealDeclined
 from channels.model import Trade
-from channels.runtime import driver, peer
+from channels.runtime import driver, peer, watcher
 from channels.runtime.config import NodeConfig
-from channels.session import seat
+from channels.session import Offer, seat
 from channels.wire import messages as m
 from channels.wire.codec import decode, encode
 from channels.wire.framing import frame
@@ -83,6 +85,16 @@ def _generous(account: Any, state: Any, gain: int, pay_out: Any = chain._pay_out
 
 def _backwards(draft: Any, trade: Trade, setting: Any, step: Any = apply._STEPS[Trade]) -> Any:
     return step(draft, replace(trade, premium=-trade.premium), setting)
+
+
+def _bar_for_good(self: Channel, bar: Any = Channel.bar) -> Any:
+    """A channel to which no time is past a validity."""
+    return bar.fget(replace(self, chain=replace(self.chain, time=0)))
+
+
+def _no(self: computer.Machine, offer: Offer) -> None:
+    """Owners who decline every deal: closes are refused, and what is half-signed hangs until it expires."""
+    raise DealDeclined("the owner does not want it")
 
 
 def _never(*arguments: object, **named: object) -> None:
@@ -164,6 +176,16 @@ PLANTS = {
     ),
     "the owner's limit on exposure is not asked": Plant(
         "policy: half-signed states cost", 40, lambda: [patch.object(updates, "check_limits", _never)]
+    ),
+    "a close that expired bars for good": Plant(
+        "what expired bars nobody",
+        60,
+        lambda: [patch.object(Channel, "bar", property(_bar_for_good)), patch.object(computer.Machine, "deal", _no)],
+    ),
+    "who was refused a fact may wait an hour to ask again": Plant(
+        "every proposal is answered",
+        250,
+        lambda: [patch.object(watcher, "MAX_PATIENCE", 3_600.0), patch.object(computer.Machine, "deal", _no)],
     ),
     "nobody answers a stale challenge": Plant(
         "an old state never wins",

@@ -23,6 +23,7 @@ FAULTS = {
     *(f"crash {place}" for place in CRASHES), "crash at rest", "cut", "cut with bytes on the way", "half-open",
     "delayed", "split", "partition", "both dial", "slow disk", "clock jump", "endpoint behind", "blocks read again",
     "reorg", "transaction lost in a reorg", "stale state shown", "dispute ran out", "deal declined", "checkpoint",
+    "barred at rest",
 }  # fmt: skip
 ACTS = {
     "open", "deposit", "trade", "mark", "withdraw", "close-out", "close", "challenge", "reopen", "one more mark",

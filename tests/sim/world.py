@@ -34,7 +34,7 @@ from . import laws
 from .chain import BLOCK, Chain, deployment_of
 from .faults import Faults
 from .history import History, LawBroken
-from .machine import Machine, simulated_trio
+from .machine import POLL, Machine, simulated_trio
 from .network import End, Network
 from .owner import Owner, attempt, series
 
@@ -49,6 +49,9 @@ CHECKPOINT_EVERY = 8
 """Records between two checkpoints: a run is short, and shall be compacted often."""
 PATIENCE = 90.0
 """Virtual seconds in which a healed network must come to rest, and an owner must get an answer."""
+RETRY = 40.0
+"""Virtual seconds in which a fact is agreed once nothing bars it any more. A node that was refused asks again within
+thirty, at its next poll: who waited a close's whole validity may wait that much longer, and no more."""
 
 
 @dataclass(frozen=True)
@@ -274,9 +277,16 @@ class World:
             await trio.sleep(max(0, ahead) + 5 * BLOCK)
 
     async def _rest(self) -> None:
-        """Wait until both sides of every channel are connected, have heard the chain out, and nothing is in flight."""
-        with trio.move_on_after(PATIENCE):
+        """Wait until both sides of every channel are connected, have heard the chain out, and nothing is in flight.
+
+        A close or reopen that one side has signed bars what the other proposes for as long as it is valid. No patience
+        shortens that: the adjudicator may still take it, so the time to answer counts from its end.
+        """
+        with trio.move_on_after(PATIENCE) as scope:
             while not all(self._quiet(channel) for channel in self.wanted):
+                if any(self._bars(channel) for channel in self.wanted):
+                    self.faults.fired["barred at rest"] += 1
+                    scope.deadline = max(scope.deadline, trio.current_time() + RETRY)
                 await trio.sleep(1.0)
         for channel in self.wanted:
             self.history.clock = trio.current_time()
@@ -286,6 +296,19 @@ class World:
                     self.fail(f"a healed network comes to rest: {machine.name} has no channel")
                 elif not self._answered(channel):
                     self.fail(f"every proposal is answered: {machine.name} waits for {live.waiting_for()}")
+
+    def _bars(self, channel: ChannelId) -> bool:
+        """Whether a close or reopen keeps a side from signing; one that expired in blocks long heard of must not."""
+        heard_by = self.chain.now - (self.chain.confirmations + 2) * BLOCK - 2 * POLL
+        found = False
+        for machine in self.wanted[channel][1]:
+            live = self.live(machine, channel)
+            if live is None or live.phase is Phase.CLOSED or (bar := live.state.bar) is None:
+                continue
+            found = True
+            if bar.valid_until < heard_by:
+                self.fail(f"what expired bars nobody: {machine.name} signs nothing above version {bar.version}")
+        return found
 
     def _answered(self, channel: ChannelId) -> bool:
         """Whether nothing waits for an answer, no fact for an agreement, and both sides name the same holder."""
@@ -307,7 +330,7 @@ class World:
             heard = known.deposits, known.paid, known.version, known.payouts
             if heard != (final.deposits, final.paid, final.version, final.payouts):
                 return False
-        return self._answered(channel)
+        return self._answered(channel) and not self._bars(channel)
 
 
 class _Complaints(logging.Handler):
