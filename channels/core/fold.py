@@ -158,7 +158,9 @@ def _evolve_signed(channel: Channel, half: HalfSigned, operations: tuple[Operati
 
 
 def _evolve_agreed(channel: Channel, agreed: Agreed) -> Channel:
-    if agreed.state.intent is Intent.OPERATE:
+    # A REOPEN whose registration was heard of first, its signatures later, ends nothing any more: it operates.
+    reopened = agreed.state.intent is Intent.REOPEN and agreed.state == channel.chain.registered
+    if agreed.state.intent is Intent.OPERATE or reopened:
         if agreed.version > channel.agreed_version:
             # What operates above a CLOSE or REOPEN was signed after that had expired unmined.
             over = channel.closing is not None and channel.closing.version < agreed.version

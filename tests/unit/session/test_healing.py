@@ -17,7 +17,7 @@ from channels.seal import state_digest
 from channels.session import Hangup, OpeningRefused, Reply, Session
 from channels.wire import messages as m
 from tests.roles import DEPLOYMENT, ETH, EXPIRY, HOUR, NOW, TERMS, UNIT, alice, bob, condor
-from tests.sansio import Joined, durable, fresh, kinds
+from tests.sansio import Joined, durable, fresh, kinds, replayed
 
 
 @pytest.fixture
@@ -333,3 +333,31 @@ def test_a_base_that_is_mined_but_not_seen_here_is_refused_as_barred(world: Join
     world.confirm(f.RegisteredSeen(reopened, 0), to=[world.bob])
     world.propose(world.alice, Mark())
     assert world.agreed.version == world.alice.channel.signed
+
+
+def test_a_reopen_that_is_mined_before_its_answer_arrives_is_what_goes_on(world: Joined) -> None:
+    """Bob's answer is lost and he registers the Reopen: for both it is the newest state, in whatever order they hear.
+
+    A close that follows and expires must leave Alice where Bob is, and not before the dispute.
+    """
+    world.propose(world.alice, world.trade(condor()))
+    world.confirm(f.RegisteredSeen(world.agreed.state, NOW + HOUR))
+    world.propose(world.alice, Reopen((0, 0), NOW + 600), deliver=False)
+    world.deliver(world.bob)
+    assert world.bob.channel.closing is not None
+    reopened = world.bob.channel.closing
+    world.drop()
+    world.confirm(f.RegisteredSeen(reopened.state, 0))
+    world.reconnect()
+    for side in world.sides:
+        assert (side.channel.agreed, side.channel.closing) == (reopened, None)
+    world.turn_to(world.bob)
+    world.propose(world.bob, Close(0, NOW + 60))
+    for side in world.sides:
+        assert side.channel.closing is not None
+        assert side.channel.base == (reopened.state, reopened.book)
+        assert durable(replayed(side)) == durable(side.channel)
+    world.block(NOW + 61)
+    world.now = NOW + 61
+    world.propose(world.bob, world.mark())
+    assert world.agreed.version == world.bob.channel.signed
