@@ -9,6 +9,7 @@ import trio
 from ..chain.confirm import ranges
 from ..chain.port import Block, Call
 from ..core import events as e, margin_duties as d, views
+from ..core.checkpoint import MAX_OUTSTANDING
 from ..core.facts import DepositSeen, RegisteredSeen, SettlementSeen
 from ..core.phases import Phase
 from ..core.records import Checkpoint, Signed, StateAgreed
@@ -23,7 +24,15 @@ if TYPE_CHECKING:
     from .node import Node
 
 MAX_PATIENCE = 30.0
-"""Longest wait, in seconds, before a peer that refused a fact is asked again."""
+"""Longest wait, in seconds, before a peer that refused a fact is asked again, while few half-signed states hang."""
+LAST_PATIENCE = 86_400.0
+"""The same where many do. Each try leaves one more, and from `checkpoint.MAX_OUTSTANDING` on no checkpoint shortens the
+journal: a peer that refuses for ever must not make it, and us, grow as long as it likes."""
+
+
+def patience(waited: float, hanging: int) -> float:
+    """Return how long to wait, seconds, before a refused fact is proposed again, after `waited` the last time."""
+    return min(2 * waited, MAX_PATIENCE if hanging < MAX_OUTSTANDING else LAST_PATIENCE)
 
 
 def find_book(store: Store, channel: ChannelId, version: int, book_hash: bytes) -> Book | None:
@@ -285,7 +294,7 @@ class Watcher:
             node.submit(seat, seat.propose(operations, node.random(32), node.now()))
             # A peer that refuses, because its chain lags or because it will not, is asked again, but less and less
             # often: each time leaves one more half-signed state.
-            wait = min(2 * wait, MAX_PATIENCE) if operations == asked else node.config.poll
+            wait = patience(wait, len(channel.outstanding)) if operations == asked else node.config.poll
             self._asked[channel.id] = (operations, wait, trio.current_time() + wait)
         except RuleViolation as refused:
             log.info("housekeeping waits: %s", refused)
