@@ -12,6 +12,7 @@ from ..model import (
     CloseOut,
     Deployment,
     Mark,
+    Marks,
     Operation,
     Party,
     Reopen,
@@ -64,15 +65,11 @@ class Confirmation:
                     lines.append(f"trade       party {int(buyer)} buys {leg.times(1 if leg.quantity > 0 else -1)}")
                 payer = 0 if premium >= 0 else 1
                 lines.append(f"premium     party {payer} pays {self._money(abs(premium))}")
-                if marks.vols:
-                    moment = datetime.fromtimestamp(marks.time, UTC)
-                    spots = ", ".join(f"{m.underlying} {show(m.spot, 18, 2)}" for m in marks.spots)
-                    lines.append(f"marks       {moment:%Y-%m-%d %H:%M:%S} UTC, {spots}")
-                return lines
+                return [*lines, *_marked(marks)]
             case Withdraw(amount):
                 return [f"withdrawal  {self._money(amount)}"]
             case Mark(marks):
-                return [f"marks       {datetime.fromtimestamp(marks.time, UTC):%Y-%m-%d %H:%M:%S} UTC"]
+                return _marked(marks) or ["marks       none: there is no position to mark"]
             case Acknowledge(deposits, payments):
                 amounts = f"deposits {self._money(deposits[0])} and {self._money(deposits[1])}"
                 return [f"on-chain    {amounts}, payments {self._money(payments[0])} and {self._money(payments[1])}"]
@@ -88,3 +85,11 @@ class Confirmation:
 
     def _money(self, amount: int) -> str:
         return show(amount, self.terms.decimals, min(2, self.terms.decimals))
+
+
+def _marked(marks: Marks) -> list[str]:
+    """When marks were made, and at which spots; nothing for the marks of an empty book."""
+    if not marks.keys:
+        return []
+    spots = ", ".join(f"{mark.underlying} {show(mark.spot, 18, 2)}" for mark in marks.spots)
+    return [f"marks       {datetime.fromtimestamp(marks.time, UTC):%Y-%m-%d %H:%M:%S} UTC, {spots}"]
