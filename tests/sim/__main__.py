@@ -4,9 +4,11 @@
     python -m tests.sim 1234 --plant "a premium goes the wrong way"
     python -m tests.sim --from 0 --seeds 100000   a campaign; prints every seed that breaks a law
     python -m tests.sim --minutes 60              the same, for an hour
+    python -m tests.sim --from -1000 --seeds 1000  the same, with stern owners: negative seeds
 
 One number decides everything: the weather (`faults`), what owners do (`owner`), what the scheduler runs first, every
-nonce. A run works for a while under faults, heals, comes to rest, and must then satisfy every law.
+nonce; a negative one is that of the number above zero, with owners who close and challenge in every run and decline
+every other deal. A run works for a while under faults, heals, comes to rest, and must then satisfy every law.
 
 What is real: `Node`, its driver, links, watcher, sessions, seats, the core, the wire and the store's bytes, unchanged.
 What is not: TCP (`network`), the disk under the journal (`disk`), the chain (`chain`), time (trio's MockClock) and

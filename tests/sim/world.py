@@ -100,6 +100,9 @@ class World:
         self.work_time = rng.choice([6.0, 10.0, 16.0])
         self.ends = rng.random() < 0.25
         """Whether owners close and challenge, too."""
+        if seed < 0:
+            # Stern owners: they end things in every run, and decline every other deal that the peer offers.
+            self.ends, self.faults.declines = True, max(self.faults.declines, 0.5)
         first = NOW + (int(self.work_time * 2 / 3) + 18 if rng.random() < 0.25 else 7 * DAY)
         self.series = series(first, NOW + 21 * DAY)
         self.chain.prices[(ETH, first)] = 2_350 * WAD
