@@ -11,7 +11,8 @@ from __future__ import annotations
 import sys
 from itertools import count
 
-from channels.core.records import Opened, Record, Signed, StateAgreed, TurnMoved
+from channels.core.channel import ChainView, Outstanding
+from channels.core.records import Checkpoint, Opened, Record, Signed, StateAgreed, TurnMoved
 from channels.errors import StoreFailed
 from channels.model import Mark, Party
 from channels.store import SqliteStore
@@ -21,6 +22,29 @@ from tests.roles import CHANNEL, DEPLOYMENT, TERMS, agreed, half
 def update(version: int) -> list[Signed | StateAgreed]:
     """What one update appends: our signature, then both."""
     return [Signed(half(version=version), (Mark(),)), StateAgreed(agreed(version=version), (Mark(),))]
+
+
+def holding(floor: int, *held: Signed) -> Checkpoint:
+    """A checkpoint with this floor, which says that these hang."""
+    return Checkpoint(
+        accepted=True,
+        agreed=None,
+        closing=None,
+        outstanding=tuple(Outstanding(one.half, one.operations) for one in held),
+        signed=floor,
+        turn=0,
+        chain=ChainView(),
+        recalled=None,
+        frozen=0,
+        suspect=b"",
+        recovery=None,
+        granted=None,
+        leap=0,
+        markers=(),
+        top_up=None,
+        topped_up=0,
+        in_flight=(),
+    )
 
 
 OPENED = Opened(DEPLOYMENT, TERMS, Party.ZERO, initiated=True)

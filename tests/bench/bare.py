@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.bench.floor import DIGEST, sign, verify
 
 ROOT = Path(__file__).parents[2]
-PROPOSAL, ANSWER, RECORD = bytes(720), bytes(130), 900
+PROPOSAL, ANSWER, RECORD = bytes(660), bytes(110), 900
 """As long as a mark of sixteen legs, its answer and their records are."""
 WARM, UPDATES = 100, 600
 

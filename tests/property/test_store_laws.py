@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given, strategies as st
 
 from channels.core import checkpoint
-from channels.core.channel import ChainView, Outstanding
 from channels.core.records import Checkpoint, Record, Signed, StateAgreed, TurnMoved
 from channels.errors import AlreadySigned, ChannelError, InvariantBroken, StoreCorrupt, StoreIncomplete
 from channels.model import Agreed, ChannelId, HalfSigned, Mark, Party, keccak
@@ -30,7 +29,7 @@ from channels.wire.codec import pack_with, unpack_with
 from tests.keeper import Keeper, folded
 from tests.roles import CHANNEL, DEPLOYMENT, UNIT, half
 from tests.strategies import checkpoints, journal_records
-from tests.writer import OPENED, update
+from tests.writer import OPENED, holding, update
 
 ROOT = Path(__file__).parents[2]
 STORES = pytest.mark.parametrize("kind", ["sqlite", "memory"])
@@ -87,25 +86,7 @@ few_versions = st.builds(
     st.integers(0, 1),
 )
 few_checkpoints = st.builds(
-    lambda signed, held: Checkpoint(
-        accepted=True,
-        agreed=None,
-        closing=None,
-        outstanding=(Outstanding(held.half, held.operations),),
-        signed=max(signed, held.half.state.version),
-        turn=0,
-        chain=ChainView(),
-        recalled=None,
-        frozen=0,
-        suspect=b"",
-        recovery=None,
-        granted=None,
-        leap=0,
-        markers=(),
-        top_up=None,
-        topped_up=0,
-        in_flight=(),
-    ),
+    lambda floor, held: holding(max(floor, held.half.version), held),
     st.integers(1, 6),
     few_versions,
 )

@@ -13,6 +13,14 @@ CALL = Leg.call(ETH, EXPIRY, 2400, quantity=1)
 SHORT_CALLS = Leg.call(ETH, EXPIRY, 2400, quantity=-10)
 
 
+def holding_a_call() -> Joined:
+    """Ten thousand each, and a call between them."""
+    made = Joined()
+    made.fund(10_000, 10_000)
+    made.propose(made.alice, made.trade((CALL,)))
+    return made
+
+
 def refusals(world: Joined) -> list[str]:
     return [n.code for n in world.alice.notices if type(n).__name__ == "PeerRefused"]
 

@@ -37,18 +37,14 @@ from channels.units import WAD
 from tests.roles import ETH, EXPIRY, NOW
 from tests.sansio import Joined, fresh
 from tests.strategies import books
+from tests.unit.core.judging import CALL, holding_a_call
 
-CALL = Leg.call(ETH, EXPIRY, 2400, quantity=1)
 JUNK = bytes(64) + b"\x1b"
 
 
 @pytest.fixture
 def world() -> Joined:
-    """Ten thousand each, and a call between them."""
-    made = Joined()
-    made.fund(10_000, 10_000)
-    made.propose(made.alice, made.trade((CALL,)))
-    return made
+    return holding_a_call()
 
 
 @pytest.mark.parametrize("time", [0, -31, 31])

@@ -32,7 +32,7 @@ from channels.store.codec import encode_record
 from channels.units import WAD, TokenAmount
 from tests.roles import BTC, EXPIRY, HOUR, LATER, NOW, UNIT, marks
 from tests.sansio import Joined
-from tests.unit.core.judging import CALL
+from tests.unit.core.judging import CALL, holding_a_call
 
 FAR = Leg.put(CALL.underlying, LATER, 2000, quantity=2)
 OTHER = Leg.call(BTC, EXPIRY, 50_000, quantity=-1)
@@ -40,11 +40,7 @@ OTHER = Leg.call(BTC, EXPIRY, 50_000, quantity=-1)
 
 @pytest.fixture
 def world() -> Joined:
-    """Ten thousand each, and a call between them."""
-    made = Joined()
-    made.fund(10_000, 10_000)
-    made.propose(made.alice, made.trade((CALL,)))
-    return made
+    return holding_a_call()
 
 
 def in_flight(world: Joined) -> None:

@@ -208,9 +208,10 @@ def one_by_one(reach: Reach, asked: Sequence[tuple[Book, tuple[int, int]]], stat
     return {state: code for state, code in codes.items() if code is not None}
 
 
-def surpluses_of(held: Book, *more: int) -> tuple[int, int]:
+def surpluses_of(held: Book, more: int, other: int) -> tuple[int, int]:
     """Cash with which each party covers initial margin but for so much."""
-    return tuple(r.initial_margin - r.value + m for r, m in zip(margin(held, (0, 0), 6), more, strict=True))  # type: ignore[return-value]
+    zero, one = margin(held, (0, 0), 6)
+    return zero.initial_margin - zero.value + more, one.initial_margin - one.value + other
 
 
 RICHER = 10**10

@@ -7,18 +7,14 @@ import pytest
 from channels.model import NO_MARKS, Mark, Operation, Trade
 from channels.runtime.confirmation import Confirmation
 from tests.sansio import Joined
-from tests.unit.core.judging import CALL
+from tests.unit.core.judging import CALL, holding_a_call
 
 MARKED = "  marks       2024-01-05 08:00:00 UTC, ETH/USD 2,300.00"
 
 
 @pytest.fixture
 def world() -> Joined:
-    """Ten thousand each, and a call between them."""
-    made = Joined()
-    made.fund(10_000, 10_000)
-    made.propose(made.alice, made.trade((CALL,), premium=40))
-    return made
+    return holding_a_call()
 
 
 def filed(world: Joined, *operations: Operation) -> list[str]:
@@ -37,7 +33,7 @@ def test_a_trade_says_who_buys_what_for_how_much_and_at_which_spot(world: Joined
 
 def test_marks_are_told_with_their_moment_and_their_spots(world: Joined) -> None:
     assert MARKED in filed(world, world.mark())
-    assert "  cash        0: 9,960.00   1: 10,040.00" in filed(world, world.mark())
+    assert "  cash        0: 10,000.00   1: 10,000.00" in filed(world, world.mark())
 
 
 def test_the_marks_of_an_empty_book_have_no_moment(world: Joined) -> None:

@@ -135,7 +135,9 @@ def test_only_the_reopen_itself_lets_a_held_call_be_judged() -> None:
     signed = reopen(world)
     hear(world, signed, BOB)
     ask(world)
-    world.confirm(f.RegisteredSeen(world.alice.channel.agreed.state, SOON), to=[world.alice])  # type: ignore[union-attr]
+    newest = world.alice.channel.agreed
+    assert newest is not None
+    world.confirm(f.RegisteredSeen(newest.state, SOON), to=[world.alice])
     world.confirm(f.DepositSeen(Party.ONE, 10_001 * UNIT), to=[world.alice])
     assert not called(world.alice) + refused(world.alice)
     hear(world, signed, ALICE)

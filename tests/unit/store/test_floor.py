@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from channels.core.channel import ChainView, Outstanding
-from channels.core.records import Checkpoint, Record, Signed
+from channels.core.records import Record, Signed
 from channels.errors import AlreadySigned, InvariantBroken
 from channels.model import ChannelId, Mark, keccak
 from channels.store import MemoryStore, SqliteStore, Store
 from tests.roles import UNIT, half
-from tests.writer import OPENED
+from tests.writer import OPENED, holding
 
 OTHER_STATE: dict[str, Any] = {"balances": (1, 15_000 * UNIT - 1)}
 
@@ -23,29 +22,6 @@ OTHER_STATE: dict[str, Any] = {"balances": (1, 15_000 * UNIT - 1)}
 def signed(word: str, channel: ChannelId) -> Signed:
     """A signature under this version."""
     return Signed(half(version=int(word[0]), channel=channel, **(OTHER_STATE if word.endswith("'") else {})), (Mark(),))
-
-
-def holding(floor: int, *held: Signed) -> Checkpoint:
-    """A checkpoint with this floor, which says that these hang."""
-    return Checkpoint(
-        accepted=True,
-        agreed=None,
-        closing=None,
-        outstanding=tuple(Outstanding(one.half, one.operations) for one in held),
-        signed=floor,
-        turn=0,
-        chain=ChainView(),
-        recalled=None,
-        frozen=0,
-        suspect=b"",
-        recovery=None,
-        granted=None,
-        leap=0,
-        markers=(),
-        top_up=None,
-        topped_up=0,
-        in_flight=(),
-    )
 
 
 def record(word: str, channel: ChannelId) -> Record:
